@@ -1,0 +1,17 @@
+//! Runs foreign code: a [`BuildDefinition`] and its inputs in, a [`Rebuild`] out.
+//!
+//! This crate is the untrusted half of Verbatim. It runs in a process of its own (`verbatim
+//! rebuild`, `verbatim tool`), enters a container for every command, and promises that the
+//! container's whole process tree is gone when a door returns.
+//!
+//! It knows no published file or digest, no key, no database and no python.org, so a rebuild
+//! cannot be faked by copying what is expected. It opens no socket itself; a [`ToolOrder`] may
+//! let the tool inside the container use the host's network.
+
+mod definition;
+mod digest;
+
+pub use definition::{
+    BuildDefinition, ExternalParameters, InternalParameters, Limits, ResolvedDependency, Step,
+};
+pub use digest::{Artifact, Digest, HashingReader, InvalidDigest};

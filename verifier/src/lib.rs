@@ -1,0 +1,3 @@
+//! Verbatim: rebuilds CPython source releases and says whether the published bytes come out.
+
+pub mod http;
