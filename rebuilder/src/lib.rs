@@ -10,8 +10,13 @@
 
 mod definition;
 mod digest;
+mod order;
 
 pub use definition::{
     BuildDefinition, ExternalParameters, InternalParameters, Limits, ResolvedDependency, Step,
 };
 pub use digest::{Artifact, Digest, HashingReader, InvalidDigest};
+pub use order::{
+    BuildFailure, Event, Network, Outcome, Rebuild, RebuildOrder, StepRun, ToolOrder, ToolRun,
+    Trace, Traced,
+};
