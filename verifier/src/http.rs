@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use futures_util::StreamExt;
 use rebuilder::Digest;
 use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url, redirect};

@@ -1,3 +1,34 @@
-//! Verbatim: rebuilds CPython source releases and says whether the published bytes come out.
+//! Verbatim: rebuilds CPython source releases from their tags, compares them with the published
+//! files byte for byte, and records a verdict that anyone can check.
+//!
+//! The line is in [`line`]; each of its rooms is a module with one door. What may be relied on is
+//! written down in ARCHITECTURE.md.
 
+// The line and its rooms, in the order of the work.
+pub mod line;
+pub mod feed;
+pub mod authenticate;
+pub mod verdict;
+pub mod compare;
+pub mod record;
+pub mod store;
+pub mod publish;
+// What the rooms work with.
+pub mod definitions;
+pub mod environment;
+pub mod payload;
+pub mod recipe;
+pub mod release;
+pub mod source;
+pub mod version;
+// The edges: sockets, processes, disk, terminal, settings.
+pub mod config;
 pub mod http;
+pub mod process;
+pub mod progress;
+pub mod scratch;
+// The program.
+pub mod cli;
+pub mod compare_command;
+pub mod demo;
+pub mod world;

@@ -1,0 +1,288 @@
+//! The command line. One `match` shows every command.
+//!
+//! The one module that reads arguments. Results go to standard output; progress, logs and errors
+//! to standard error, an error as one sentence.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::compare_command::{self, CompareArgs};
+use crate::config::Config;
+use crate::line::{self, Choices, Line, MovedTag};
+use crate::progress::Progress;
+use crate::record::{Record, RecordStatus};
+use crate::version::Version;
+use crate::{demo, environment, publish};
+
+/// Exit status of operating trouble: nothing was judged.
+const TROUBLE: u8 = 2;
+
+/// Rebuilds CPython source releases from their tags and says whether the published bytes come out.
+#[derive(Parser)]
+#[command(name = "verbatim", version)]
+struct Arguments {
+    /// Configuration file [default: verbatim.toml here, then /etc/verbatim/verbatim.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory for everything that lasts
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Say more; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole job on a genuine release, with python.org stood in for on loopback
+    Demo {
+        /// Exit after the verdict instead of keeping the stand-in up until Ctrl-C
+        #[arg(long)]
+        once: bool,
+    },
+    /// Verify releases now, in the foreground: exit 0 pass, 1 different, 3 not built, 2 trouble
+    Verify(VerifyArgs),
+    /// Compare two files or directories: exit 0 identical, 1 different, 2 trouble
+    Compare(CompareArgs),
+    /// The pinned environments that steps run in
+    #[command(subcommand)]
+    Environment(EnvironmentCommand),
+    /// Run one definition in the container (started by verbatim itself)
+    #[command(hide = true)]
+    Rebuild,
+    /// Run one tool in the container (started by verbatim itself)
+    #[command(hide = true)]
+    Tool,
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    /// Versions as python.org writes them: 3.13.5
+    #[arg(required = true)]
+    versions: Vec<Version>,
+    /// Print the record as JSON (an array for several versions) and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Write record.json, build.log and member lists here (below it by version, for several)
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Go on although a tag names another commit than when it was last recorded
+    #[arg(long)]
+    accept_moved_tag: bool,
+}
+
+#[derive(Subcommand)]
+enum EnvironmentCommand {
+    /// Resolve the environment's packages against the archive's signed index and pin them
+    Lock {
+        name: String,
+        /// Where to write the lock [default: the definitions directory, else the state directory]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Assemble the root file system and print its digest and place
+    Build { name: String },
+    /// Write the environment as an OCI image layout
+    Export {
+        name: String,
+        /// A directory that is not there yet
+        directory: PathBuf,
+    },
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    // Before any thread exists: the container is entered from a process with only one.
+    match arguments.command {
+        Command::Rebuild => return status(rebuilder::rebuild_main()),
+        Command::Tool => return status(rebuilder::tool_main()),
+        Command::Compare(args) => return status(compare_command::run(&args)),
+        Command::Demo { .. } | Command::Verify(_) | Command::Environment(_) => {}
+    }
+    start_log(arguments.verbose, arguments.log_format);
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(TROUBLE)
+        }
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed standard error is no reason to panic.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(TROUBLE) } else { ExitCode::SUCCESS }
+}
+
+fn status(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(TROUBLE))
+}
+
+fn start_log(verbose: u8, format: LogFormat) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info,verifier=debug",
+        _ => "debug,verifier=trace",
+    };
+    // sqlx reports each slow statement on a busy machine; that is no news to a user.
+    let filter = EnvFilter::new(format!("{level},sqlx=error"));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn complain(error: &anyhow::Error) {
+    let mut sentence = format!("{error:#}");
+    sentence.retain(|c| !c.is_control() || c == ' ');
+    let _ = writeln!(std::io::stderr(), "verbatim: {sentence}");
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = Config::load(arguments.config.as_deref(), arguments.state.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let work = async {
+        match arguments.command {
+            Command::Demo { once } => show(config, once).await,
+            Command::Verify(args) => verify(config, args).await,
+            Command::Environment(command) => environment(config, command).await,
+            Command::Compare(_) | Command::Rebuild | Command::Tool => {
+                unreachable!("these commands run without a runtime")
+            }
+        }
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = work => result,
+            signal = interrupted() => Err(anyhow::anyhow!("stopped by {signal}; nothing is judged")),
+        }
+    });
+    runtime.shutdown_background();
+    result
+}
+
+/// Ends when somebody wants the program to end. Dropping the work then kills its containers.
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+async fn show(config: Config, once: bool) -> anyhow::Result<ExitCode> {
+    let demo = demo::demo(config, Progress::to_stderr()).await?;
+    print(&publish::text(&demo.record))?;
+    if !once {
+        let feed = demo.world.feed()?;
+        print(&format!(
+            "\nThe stand-in of python.org stays up until Ctrl-C. To verify against it:\n  \
+             VERBATIM_FEED__API={} \\\n  VERBATIM_FEED__FILES={} \\\n  \
+             VERBATIM_SOURCE__REPOSITORY={} \\\n  verbatim verify {}\n",
+            feed.api,
+            feed.files,
+            demo.world.repository(),
+            demo.record.release.version
+        ))?;
+        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
+    }
+    Ok(ExitCode::from(exit_status(&demo.record)))
+}
+
+async fn verify(config: Config, args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    let line = Line::open(config, Progress::to_stderr()).await?;
+    let several = args.versions.len() > 1;
+    let moved_tag = if args.accept_moved_tag { MovedTag::Accept } else { MovedTag::Refuse };
+    let mut records = Vec::new();
+    let mut trouble = false;
+    for version in &args.versions {
+        let below = |directory: &PathBuf| directory.join(version.to_string());
+        let report = if several { args.report.as_ref().map(below) } else { args.report.clone() };
+        match line::verify(&line, version, &Choices { report, moved_tag }).await {
+            Ok(record) => {
+                if !args.json {
+                    print(&publish::text(&record))?;
+                }
+                records.push(record);
+            }
+            Err(error) => {
+                trouble = true;
+                complain(&error.context(format!("verify {version}")));
+            }
+        }
+    }
+    line.store.close().await;
+    if args.json && !records.is_empty() {
+        let json = match records.as_slice() {
+            [record] if !several => serde_json::to_string_pretty(record),
+            records => serde_json::to_string_pretty(records),
+        };
+        print(&(json.context("write the record")? + "\n"))?;
+    }
+    let any = |code| records.iter().any(|record| exit_status(record) == code);
+    let worst = [1, 3].into_iter().find(|code| any(*code)).unwrap_or(0);
+    Ok(ExitCode::from(if trouble { TROUBLE } else { worst }))
+}
+
+fn exit_status(record: &Record) -> u8 {
+    match record.status {
+        RecordStatus::Pass => 0,
+        RecordStatus::Fail => 1,
+        RecordStatus::NotBuilt => 3,
+    }
+}
+
+async fn environment(config: Config, command: EnvironmentCommand) -> anyhow::Result<ExitCode> {
+    let line = Line::open(config, Progress::to_stderr()).await?;
+    match command {
+        EnvironmentCommand::Lock { name, output } => {
+            let path = line.lock(&name, output).await?;
+            print(&format!("{}\n", path.display()))?;
+        }
+        EnvironmentCommand::Build { name } => {
+            let environment = line.environment(&name).await?;
+            print(&format!("sha256:{}  {}\n", environment.digest, environment.root.display()))?;
+        }
+        EnvironmentCommand::Export { name, directory } => {
+            let environment = line.environment(&name).await?;
+            let digest = environment::export(&environment, &directory)
+                .with_context(|| format!("export {name} to {}", directory.display()))?;
+            print(&format!("sha256:{digest}  {}\n", directory.display()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("print the result")
+}

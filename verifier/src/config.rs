@@ -1,0 +1,278 @@
+//! Configuration: defaults, then one TOML file, then the environment (`VERBATIM_FEED__API`).
+//!
+//! The one module that reads environment variables of the program. An unknown key is an error
+//! that names the nearest key. The meaning of each key is said in `config/verbatim.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format, Toml};
+use rebuilder::Limits;
+use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use crate::environment;
+
+/// Where a configuration file is looked for when `--config` names none.
+const PLACES: [&str; 2] = ["verbatim.toml", "/etc/verbatim/verbatim.toml"];
+
+/// All settings, checked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub feed: Feed,
+    pub source: Source,
+    pub environment: Environment,
+    pub state: State,
+    pub store: Store,
+    pub rebuild: Rebuild,
+}
+
+/// Where releases are announced and served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Base URL of the downloads API, without a slash at its end.
+    #[serde(deserialize_with = "base_url")]
+    pub api: Url,
+    /// Base URL of the published files; a file anywhere else is refused.
+    #[serde(deserialize_with = "base_url")]
+    pub files: Url,
+}
+
+/// Where the tags are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// Any URL or path that git can fetch.
+    pub repository: String,
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Environment {
+    /// Base URLs of Debian archives, tried in order.
+    pub archives: Vec<Url>,
+    /// Simple Python indexes, tried in order; none means the machine's own pip settings.
+    pub indexes: Vec<Url>,
+    /// OpenPGP keyring that signs the archive's index.
+    pub keyring: PathBuf,
+}
+
+/// Where everything that lasts is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    pub directory: PathBuf,
+}
+
+/// The store of records.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite:` and a path; empty for `records.sqlite` in the state directory.
+    pub url: String,
+}
+
+/// How rebuilds run.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rebuild {
+    pub runtime: Runtime,
+    /// Upper bounds of one rebuild.
+    pub limits: Limits,
+    /// Directory with `recipes/` and `environments/`; empty for the built-in ones.
+    pub definitions: PathBuf,
+}
+
+/// What runs the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// This program itself.
+    #[default]
+    Embedded,
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed {
+            api: known_url("https://www.python.org/api/v2/downloads"),
+            files: known_url("https://www.python.org/ftp/python"),
+        }
+    }
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source { repository: "https://github.com/python/cpython".to_owned() }
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment {
+            archives: environment::machine_archives(),
+            indexes: Vec::new(),
+            keyring: PathBuf::from("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { directory: default_state_directory() }
+    }
+}
+
+/// `/var/lib/verbatim` for root; `$XDG_STATE_HOME/verbatim` or `~/.local/state/verbatim` otherwise
+/// (XDG Base Directory Specification 0.8).
+fn default_state_directory() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/verbatim");
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let xdg = absolute("XDG_STATE_HOME");
+    let state = xdg.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    // A relative path is refused by `load`, with a sentence that names the key.
+    state.map(|state| state.join("verbatim")).unwrap_or_default()
+}
+
+impl Config {
+    /// Reads `file`, or the first file of the usual places, and the environment; `state` takes the
+    /// place of `state.directory`.
+    pub fn load(file: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Config> {
+        let usual = PLACES.iter().map(Path::new).find(|place| place.exists());
+        let figment = match file.or(usual) {
+            Some(path) => Figment::from(Toml::file_exact(path)),
+            None => Figment::new(),
+        };
+        let figment = figment.merge(Env::prefixed("VERBATIM_").split("__"));
+        let mut config: Config = figment.extract().map_err(|error| explained(&error))?;
+        config.state.directory = absolute(state.unwrap_or(&config.state.directory))?;
+        if !config.rebuild.definitions.as_os_str().is_empty() {
+            config.rebuild.definitions = absolute(&config.rebuild.definitions)?;
+        }
+        Ok(config)
+    }
+
+    /// The path of the store's file.
+    pub fn store_path(&self) -> anyhow::Result<PathBuf> {
+        if self.store.url.is_empty() {
+            return Ok(self.state.directory.join("records.sqlite"));
+        }
+        match self.store.url.strip_prefix("sqlite:") {
+            Some(path) => Ok(PathBuf::from(path.trim_start_matches("//"))),
+            None => bail!("store.url {:?} is not understood: write sqlite:PATH", self.store.url),
+        }
+    }
+
+    /// The environment room's settings.
+    pub fn environment_settings(&self) -> environment::Settings {
+        environment::Settings {
+            archives: self.environment.archives.clone(),
+            indexes: self.environment.indexes.clone(),
+            keyring: self.environment.keyring.clone(),
+            state: self.state.directory.clone(),
+        }
+    }
+}
+
+/// The proxy variables of this machine, for tools that use its network.
+pub fn proxies() -> Vec<(String, String)> {
+    let names = ["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+    let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    names.iter().filter_map(|name| set(name)).collect()
+}
+
+/// This machine's bundle of certificate authorities, if it has one.
+pub fn certificates() -> Option<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = PathBuf::from("/etc/ssl/certs/ca-certificates.crt");
+    named.into_iter().chain([usual]).find(|path| path.is_file())
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        bail!("there is no state directory: set state.directory, --state or HOME");
+    }
+    std::path::absolute(path).with_context(|| format!("make {} absolute", path.display()))
+}
+
+fn known_url(text: &str) -> Url {
+    // Invariant: only called with the URLs written in this file.
+    Url::parse(text).expect("a built-in URL parses")
+}
+
+/// A URL without a slash at its end, so that `join`ing is always `base/rest`.
+fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Url::parse(text.trim_end_matches('/')).map_err(|error| {
+        serde::de::Error::custom(format!("{text:?} is not a URL: {error}"))
+    })?;
+    if url.host_str().is_none() {
+        return Err(serde::de::Error::custom(format!("{text:?} names no host")));
+    }
+    Ok(url)
+}
+
+/// One sentence: which key, where, what is wrong, and the nearest key if it is unknown.
+fn explained(error: &figment::Error) -> anyhow::Error {
+    let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
+    let place = source.map_or("the environment".to_owned(), |source| format!("{source}"));
+    let key = error.path.join(".");
+    let what = match &error.kind {
+        Kind::UnknownField(name, known) => {
+            let nearest = known
+                .iter()
+                .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+            let hint = nearest.map(|near| format!("; the nearest key is {near}"));
+            format!("{name} is not a key{}", hint.unwrap_or_default())
+        }
+        kind => kind.to_string(),
+    };
+    if key.is_empty() {
+        return anyhow::anyhow!("read the configuration from {place}: {what}");
+    }
+    anyhow::anyhow!("read {key} of the configuration from {place}: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::Config;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load(Some(file.path()), None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one() {
+        let error = load("[feed]\nappi = \"https://x.org\"\n").unwrap_err();
+        assert!(error.contains("appi is not a key; the nearest key is api"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key() {
+        let error = load("[feed]\napi = \"not a url\"\n").unwrap_err();
+        assert!(error.contains("feed.api") && error.contains("not a URL"), "{error}");
+        let error = load("[rebuild.limits]\nprocesses = \"many\"\n").unwrap_err();
+        assert!(error.contains("rebuild.limits.processes"), "{error}");
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_defaults() {
+        let shipped = load(include_str!("../../config/verbatim.toml")).unwrap();
+        let built_in = Config::default();
+        assert_eq!(format!("{:?}", shipped.feed), format!("{:?}", built_in.feed));
+        assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
+        assert_eq!(shipped.source.repository, built_in.source.repository);
+        assert_eq!(shipped.environment.keyring, built_in.environment.keyring);
+    }
+}

@@ -1,0 +1,97 @@
+//! The project's own data: recipes and environments, built in or from a directory.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use rust_embed::Embed;
+
+use crate::recipe::Recipe;
+use crate::version::Version;
+
+/// The files of `config/`, built into the program.
+#[derive(Embed)]
+#[folder = "../config"]
+#[include = "recipes/*.toml"]
+#[include = "environments/*"]
+struct BuiltIn;
+
+/// The largest file of data that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Where recipes and environments are read from.
+#[derive(Clone, Copy, Debug)]
+pub enum Definitions<'a> {
+    /// Those that the program was built with.
+    BuiltIn,
+    /// `recipes/` and `environments/` of a directory.
+    Directory(&'a Path),
+}
+
+impl<'a> Definitions<'a> {
+    /// The built-in ones for an empty path.
+    pub fn at(directory: &'a Path) -> Definitions<'a> {
+        if directory.as_os_str().is_empty() {
+            return Definitions::BuiltIn;
+        }
+        Definitions::Directory(directory)
+    }
+
+    /// The text of a file such as `environments/debian-13.lock`.
+    pub fn text(&self, name: &str) -> anyhow::Result<String> {
+        let bytes = match self {
+            Definitions::BuiltIn => match BuiltIn::get(name) {
+                Some(file) => file.data.into_owned(),
+                None => bail!("there is no built-in {name}"),
+            },
+            Definitions::Directory(directory) => {
+                let path = directory.join(name);
+                let size = std::fs::metadata(&path)
+                    .with_context(|| format!("read {}", path.display()))?
+                    .len();
+                if size > FILE_BYTES_MAX {
+                    bail!("{} is larger than {FILE_BYTES_MAX} bytes", path.display());
+                }
+                std::fs::read(&path).with_context(|| format!("read {}", path.display()))?
+            }
+        };
+        String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
+    }
+
+    /// The recipe that covers `version`.
+    pub fn recipe_for(&self, version: &Version) -> anyhow::Result<Recipe> {
+        let recipes = self.recipes()?;
+        let mut covering = recipes.iter().filter(|recipe| recipe.covers(version));
+        match (covering.next(), covering.next()) {
+            (Some(recipe), None) => Ok(recipe.clone()),
+            (Some(one), Some(other)) => {
+                bail!("{version} is covered by two recipes, {} and {}", one.name, other.name)
+            }
+            (None, _) => {
+                let ranges: Vec<String> = recipes.iter().map(Recipe::range).collect();
+                bail!(
+                    "no recipe covers {version}: {} (other releases were made in \
+                     other ways)",
+                    ranges.join("; ")
+                )
+            }
+        }
+    }
+
+    fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
+        let mut names: Vec<String> = match self {
+            Definitions::BuiltIn => BuiltIn::iter().map(|name| name.into_owned()).collect(),
+            Definitions::Directory(directory) => {
+                let place = directory.join("recipes");
+                let entries = std::fs::read_dir(&place)
+                    .with_context(|| format!("list {}", place.display()))?;
+                let name = |entry: std::io::Result<std::fs::DirEntry>| {
+                    anyhow::Ok(format!("recipes/{}", entry?.file_name().to_string_lossy()))
+                };
+                entries.map(name).collect::<anyhow::Result<_>>()?
+            }
+        };
+        names.retain(|name| name.starts_with("recipes/") && name.ends_with(".toml"));
+        names.sort();
+        names.iter().map(|name| Recipe::parse(name, &self.text(name)?)).collect()
+    }
+}

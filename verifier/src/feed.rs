@@ -1,0 +1,163 @@
+//! Room 1, feed: asks python.org's downloads API what is out.
+//!
+//! Takes nothing but the settings and the question which versions matter; gives releases as
+//! announced. It keeps no state and does not decide what is new. The API is described in
+//! pythondotorg, `downloads/api.py`; the parts that are read here are the structs below.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use serde::Deserialize;
+use url::Url;
+
+use crate::config;
+use crate::http::{Client, Get, Transport};
+use crate::release::{FileName, PublishedFile, Release};
+use crate::version::Version;
+
+/// The whole release list is about 0.4 MB.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const ANSWER_SECONDS_MAX: u64 = 120;
+const RELEASES_MAX: usize = 20_000;
+const FILES_MAX: usize = 1_000;
+/// `version` of an API release that is not a Python: the Windows install manager.
+const INSTALL_MANAGER: u32 = 100;
+
+#[derive(Deserialize)]
+struct ApiRelease {
+    name: String,
+    version: u32,
+    is_published: bool,
+    release_date: Timestamp,
+    resource_uri: String,
+}
+
+#[derive(Deserialize)]
+struct ApiFile {
+    name: String,
+    is_source: bool,
+    url: String,
+    #[serde(default)]
+    md5_sum: String,
+    #[serde(default)]
+    sha256_sum: String,
+    #[serde(default)]
+    filesize: u64,
+}
+
+/// The published releases among `wanted`, with their files: one request for the list and one for
+/// each release. A version that is not announced is not in the answer.
+pub async fn announced(
+    client: &Client,
+    feed: &config::Feed,
+    wanted: &(dyn Fn(&Version) -> bool + Sync),
+) -> anyhow::Result<Vec<Release>> {
+    let mut rows = list(client, feed, "release/").await?;
+    if rows.is_empty() {
+        bail!("{}/release/ lists no release at all: the answer is not believed", feed.api);
+    }
+    rows.truncate(RELEASES_MAX);
+    let mut releases = Vec::new();
+    for row in rows {
+        // One odd row must not hide every other release.
+        let Ok(row) = serde_json::from_value::<ApiRelease>(row) else { continue };
+        let Some(version) = published_version(&row) else { continue };
+        if wanted(&version) {
+            releases.push(with_files(client, feed, version, &row).await?);
+        }
+    }
+    Ok(releases)
+}
+
+/// The version that a row announces; none for drafts, the install manager and unknown names.
+fn published_version(row: &ApiRelease) -> Option<Version> {
+    if row.version == INSTALL_MANAGER || !row.is_published {
+        return None;
+    }
+    row.name.strip_prefix("Python ")?.parse().ok()
+}
+
+async fn with_files(
+    client: &Client,
+    feed: &config::Feed,
+    version: Version,
+    row: &ApiRelease,
+) -> anyhow::Result<Release> {
+    let key = primary_key(&row.resource_uri)
+        .with_context(|| format!("read the primary key of release {version}"))?;
+    let rows = list(client, feed, &format!("release_file/?release={key}")).await?;
+    if rows.len() > FILES_MAX {
+        bail!("release {version} announces more than {FILES_MAX} files: the answer is refused");
+    }
+    let known = [format!("Python-{version}.tgz"), format!("Python-{version}.tar.xz")];
+    let mut files = Vec::new();
+    let mut ignored = Vec::new();
+    for row in rows {
+        let row: ApiFile = serde_json::from_value(row)
+            .with_context(|| format!("read a file row of release {version}"))?;
+        let about = || format!("read the file {:?} of release {version}", shown(&row.name));
+        if !row.is_source {
+            ignored.push(shown(&row.name));
+            continue;
+        }
+        let file = published_file(feed, &row).with_context(about)?;
+        if known.contains(&file.name.to_string()) {
+            files.push(file);
+        } else {
+            ignored.push(file.name.to_string());
+        }
+    }
+    files.sort_by(|a, b| a.name.as_str().len().cmp(&b.name.as_str().len()));
+    if files.windows(2).any(|pair| pair[0].name == pair[1].name) {
+        bail!("release {version} announces one source file twice");
+    }
+    Ok(Release { version, announced: row.release_date, files, ignored })
+}
+
+/// A name of the API as it may be shown: bounded, control characters escaped.
+fn shown(name: &str) -> String {
+    name.chars().take(100).flat_map(char::escape_default).collect()
+}
+
+/// `…/release/1059/` → 1059: the key stands nowhere else (UPSTREAM: python/pythondotorg).
+fn primary_key(resource_uri: &str) -> anyhow::Result<u64> {
+    let last = resource_uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    last.parse().with_context(|| format!("{:?} does not end in a number", shown(resource_uri)))
+}
+
+fn published_file(feed: &config::Feed, row: &ApiFile) -> anyhow::Result<PublishedFile> {
+    let url: Url = row.url.parse().with_context(|| format!("{:?} is no URL", shown(&row.url)))?;
+    let base = format!("{}/", feed.files);
+    let Some(path) = url.as_str().strip_prefix(&base) else {
+        bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
+    };
+    let name: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
+    if url.query().is_some() || url.fragment().is_some() || row.url != url.as_str() {
+        bail!("{:?} is not the plain URL of a file", shown(&row.url));
+    }
+    // An empty field is no claim.
+    let claim = |text: &str| (!text.is_empty()).then(|| text.to_ascii_lowercase());
+    Ok(PublishedFile {
+        name,
+        url,
+        size: (row.filesize > 0).then_some(row.filesize),
+        sha256: claim(&row.sha256_sum).map(|text| text.parse()).transpose()?,
+        md5: claim(&row.md5_sum).map(|text| text.parse()).transpose()?,
+    })
+}
+
+async fn list(
+    client: &Client,
+    feed: &config::Feed,
+    path: &str,
+) -> anyhow::Result<Vec<serde_json::Value>> {
+    let url: Url = format!("{}/{path}", feed.api).parse().context("make the API's URL")?;
+    let get = Get {
+        url: url.clone(),
+        size_bytes_max: ANSWER_BYTES_MAX,
+        seconds_max: ANSWER_SECONDS_MAX,
+        transport: Transport::Secure,
+    };
+    let body = client.bytes(&get).await.context("ask python.org what is released")?;
+    serde_json::from_slice(&body)
+        .with_context(|| format!("the answer of {url} is not the list that the API documents"))
+}

@@ -1,0 +1,236 @@
+//! The line: six rooms, one door each.
+//!
+//! `Err` means operating trouble: nothing is recorded, nothing is judged.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use rebuilder::{BuildDefinition, Event, Rebuild, RebuildOrder};
+
+use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
+use crate::config::Config;
+use crate::definitions::Definitions;
+use crate::environment::{self, Environment};
+use crate::feed;
+use crate::http::Client;
+use crate::payload::PublishedPayload;
+use crate::process::Program;
+use crate::progress::Progress;
+use crate::publish::{self, Pair};
+use crate::record::{self, Findings, Named, Record};
+use crate::release::Release;
+use crate::scratch::Scratch;
+use crate::source;
+use crate::store::Store;
+use crate::verdict::{self, Judged};
+use crate::version::Version;
+
+/// What the rooms share: settings, one client, one store, one place to show progress.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub config: Config,
+    pub client: Client,
+    pub store: Store,
+    pub program: Program,
+    pub progress: Progress,
+}
+
+/// What the caller of [`verify`] may choose.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Directory for record.json, build.log and the member lists.
+    pub report: Option<PathBuf>,
+    /// Go on although the tag named another commit before.
+    pub moved_tag: MovedTag,
+}
+
+/// What to do when a tag has moved since it was last recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MovedTag {
+    /// Stop the line.
+    #[default]
+    Refuse,
+    /// Go on with the commit that it names now.
+    Accept,
+}
+
+/// Verifies one release: the whole line, in the foreground.
+pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
+    let started = Timestamp::now();
+    let scratch = Scratch::new(&line.config.state.directory)?;
+    let recipe = line.definitions().recipe_for(version)?;
+    let release = announced(line, version).await?;
+    let environment = line.environment(&recipe.environment).await?;
+    let authentic = authentic(line, release, &environment, choices, &scratch).await?;
+    let limits = &line.config.rebuild.limits;
+    let definition = recipe.definition(version, authentic.source(), &environment, limits);
+    let (rebuild, work) = rebuild(line, &definition, &environment, &authentic, &scratch).await?;
+    let (authentic, rebuild, judged) = judge(line, authentic, rebuild, &work).await?;
+    let record = Record::new(Findings {
+        started,
+        authentic: &authentic,
+        environment: named(&recipe.environment, environment.digest),
+        recipe: named(&recipe.name, recipe.digest),
+        definition: &definition,
+        rebuild: &rebuild,
+        judged: &judged,
+    });
+    line.store.append(&record).await?;
+    if let Some(directory) = &choices.report {
+        let log = scratch.file("build.log");
+        publish::report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
+    }
+    Ok(record)
+}
+
+impl Line {
+    /// Opens what the rooms share.
+    pub async fn open(config: Config, progress: Progress) -> anyhow::Result<Line> {
+        let store = Store::open(&config.store_path()?).await?;
+        let client = Client::new()?;
+        Ok(Line { config, client, store, program: Program::this(), progress })
+    }
+
+    /// Where recipes and environments are read from.
+    pub fn definitions(&self) -> Definitions<'_> {
+        Definitions::at(&self.config.rebuild.definitions)
+    }
+
+    /// The environment `name`, assembled from its lock.
+    pub async fn environment(&self, name: &str) -> anyhow::Result<Environment> {
+        let lock = environment::lock_of(name, &self.definitions(), &self.config.state.directory)?;
+        let settings = self.config.environment_settings();
+        let stage = self.progress.stage(&format!("environment {name}"));
+        let environment =
+            environment::build(&lock, &settings, &self.client, &self.program, &stage).await?;
+        stage.done(&format!("sha256:{}", environment.digest));
+        Ok(environment)
+    }
+}
+
+async fn announced(line: &Line, version: &Version) -> anyhow::Result<Release> {
+    let stage = line.progress.stage("ask python.org");
+    let wanted = |candidate: &Version| candidate == version;
+    let releases = feed::announced(&line.client, &line.config.feed, &wanted).await?;
+    let [release] = <[Release; 1]>::try_from(releases).map_err(|releases| {
+        let count = releases.len();
+        anyhow::anyhow!("python.org announces {count} releases named {version}, not one")
+    })?;
+    let names: Vec<&str> = release.files.iter().map(|file| file.name.as_str()).collect();
+    stage.done(&names.join(", "));
+    if !release.ignored.is_empty() {
+        line.progress.say(&format!("  not verified: {}", release.ignored.join(", ")));
+    }
+    Ok(release)
+}
+
+async fn authentic(
+    line: &Line,
+    release: Release,
+    environment: &Environment,
+    choices: &Choices,
+    scratch: &Scratch,
+) -> anyhow::Result<AuthenticRelease> {
+    let version = release.version.clone();
+    let tag = version.tag();
+    let wanted = source::Wanted {
+        repository: &line.config.source.repository,
+        tag: &tag,
+        environment,
+        program: &line.program,
+    };
+    let authentic =
+        authenticate::authenticate(release, &line.client, wanted, scratch, &line.progress).await?;
+    let records = line.store.of_version(&version).await?;
+    let recorded = records.last().map(|record| &record.source);
+    match choices.moved_tag {
+        MovedTag::Refuse => authentic.source().unmoved(recorded)?,
+        MovedTag::Accept => {}
+    }
+    Ok(authentic)
+}
+
+/// Runs the definition, and says as soon as it is known whether the archive before compression is
+/// the published one.
+async fn rebuild(
+    line: &Line,
+    definition: &BuildDefinition,
+    environment: &Environment,
+    authentic: &AuthenticRelease,
+    scratch: &Scratch,
+) -> anyhow::Result<(Rebuild, PathBuf)> {
+    let committed = authentic.source().committed;
+    // tar clamps later times only: files made before the commit would keep their own.
+    if Timestamp::now() < committed {
+        bail!("this machine's clock says it is before {committed}, when the tag was committed");
+    }
+    let work = scratch.directory("work")?;
+    let order = RebuildOrder {
+        definition: definition.clone(),
+        root: environment.root.clone(),
+        source: authentic.repository().to_owned(),
+        work: work.clone(),
+        log: scratch.file("build.log"),
+    };
+    let published = PublishedPayload::of(authentic.files());
+    let mut stage = Some(line.progress.stage("rebuild"));
+    let mut report = |event: Event| match event {
+        Event::Started { step } => {
+            if let Some(stage) = &stage {
+                stage.at(&step);
+            }
+        }
+        Event::Finished { payload, .. } => {
+            if let Some(payload) = payload {
+                published.announce(&line.progress, payload);
+            }
+        }
+    };
+    let rebuild = line.program.rebuild(&order, &mut report).await.context("rebuild")?;
+    if let Some(stage) = stage.take() {
+        stage.done(match &rebuild.outcome {
+            rebuilder::Outcome::Built(_) => "built",
+            rebuilder::Outcome::Failed(_) => "not built",
+        });
+    }
+    // Pair assertion: what was executed is what was ordered.
+    assert_eq!(rebuild.definition, definition.digest(), "another definition was executed");
+    Ok((rebuild, work))
+}
+
+/// Comparing is synchronous and takes seconds where bytes differ: not on a thread of the runtime.
+async fn judge(
+    line: &Line,
+    authentic: AuthenticRelease,
+    rebuild: Rebuild,
+    work: &Path,
+) -> anyhow::Result<(AuthenticRelease, Rebuild, Vec<Judged>)> {
+    let stage = line.progress.stage("compare");
+    let outputs = work.join("out");
+    let judged = tokio::task::spawn_blocking(move || {
+        let judged = verdict::judge(&authentic, &rebuild, &outputs)?;
+        anyhow::Ok((authentic, rebuild, judged))
+    });
+    let judged = judged.await.context("compare")??;
+    stage.done(&format!("{} files", judged.2.len()));
+    Ok(judged)
+}
+
+fn named(name: &str, digest: rebuilder::Digest) -> Named {
+    Named { name: name.to_owned(), digest: record::sha256(digest) }
+}
+
+fn pairs<'a>(
+    authentic: &'a AuthenticRelease,
+    judged: &'a [Judged],
+    work: &Path,
+) -> Vec<Pair<'a>> {
+    let outputs = work.join("out");
+    let pair = |(file, judged): (&'a AuthenticFile, &'a Judged)| Pair {
+        name: &judged.name,
+        published: &file.path,
+        rebuilt: judged.rebuilt.map(|_| outputs.join(&judged.name)),
+    };
+    authentic.files().iter().zip(judged).map(pair).collect()
+}

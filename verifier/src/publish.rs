@@ -1,0 +1,133 @@
+//! Room 6, publish: renders records. It decides nothing and recomputes nothing.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::compare;
+use crate::record::{Record, RecordStatus, RecordedArtifact, VerdictName};
+
+/// Thousands apart: `22,856,016`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The record in a few lines of plain text.
+pub fn text(record: &Record) -> String {
+    let status = match record.status {
+        RecordStatus::Pass => "pass",
+        RecordStatus::Fail => "fail",
+        RecordStatus::NotBuilt => "not built",
+    };
+    let release = &record.release;
+    let mut lines = vec![format!("{} {}  {status}", release.project, release.version)];
+    let names = record.artifacts.iter().map(|artifact| artifact.name.len());
+    let width = names.max().unwrap_or_default();
+    for artifact in &record.artifacts {
+        lines.push(format!("  {:width$}   {}", artifact.name, verdict_text(artifact)));
+        for cause in &artifact.causes {
+            lines.push(format!("  {:width$}     {cause}", ""));
+        }
+        lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn verdict_text(artifact: &RecordedArtifact) -> String {
+    let tier = artifact.tier.map(|tier| format!(" ({tier})")).unwrap_or_default();
+    match artifact.verdict {
+        VerdictName::Reproduced => format!(
+            "reproduced, bit for bit   ({} bytes, sha256 {}…)",
+            grouped(artifact.published.size),
+            &artifact.published.sha256.to_string()[..8]
+        ),
+        VerdictName::Different => format!("different{tier}: {}", artifact.summary),
+        VerdictName::NotBuilt => format!("not built: {}", artifact.summary),
+    }
+}
+
+/// The most paths of a list that are shown in a terminal.
+const PATHS_SHOWN_MAX: usize = 10;
+
+fn unexplained_lines(artifact: &RecordedArtifact) -> impl Iterator<Item = String> {
+    let shown = artifact.unexplained.iter().take(PATHS_SHOWN_MAX);
+    let lines: Vec<String> =
+        shown.map(|path| format!("UNEXPLAINED {}", compare::printable(path))).collect();
+    let rest = artifact.unexplained.len().saturating_sub(PATHS_SHOWN_MAX);
+    let more = (rest > 0).then(|| format!("and {rest} more unexplained"));
+    lines.into_iter().chain(more)
+}
+
+/// Two files of one verification, for the report.
+pub struct Pair<'a> {
+    pub name: &'a str,
+    pub published: &'a Path,
+    /// None when nothing was built.
+    pub rebuilt: Option<PathBuf>,
+}
+
+/// Writes record.json, build.log and the member lists of both sides into `directory`.
+pub fn report(
+    directory: &Path,
+    record: &Record,
+    log: &Path,
+    pairs: &[Pair],
+) -> anyhow::Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+    let json = serde_json::to_string_pretty(record).context("write the record")? + "\n";
+    write(&directory.join("record.json"), json.as_bytes())?;
+    let log = fs::read(log).with_context(|| format!("read {}", log.display()))?;
+    write(&directory.join("build.log"), &log)?;
+    for pair in pairs {
+        let sides = [("published", Some(pair.published)), ("rebuilt", pair.rebuilt.as_deref())];
+        for (side, path) in sides {
+            let Some(path) = path else { continue };
+            let list = compare::members(path, &compare::Limits::default());
+            // A file that is no archive has no members to list; the record says so already.
+            let list = list.unwrap_or_else(|error| format!("# {error}\n"));
+            let file = directory.join(format!("{}.{side}.members.txt", pair.name));
+            write(&file, list.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Readers see the old file or the new one, never half of one.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        set_usual_mode(file.as_file())?;
+        file.persist(path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+/// Temporary files are made for their owner only; reports are for everybody.
+fn set_usual_mode(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22856016, "22,856,016")] {
+            assert_eq!(super::grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The stored fact: what was announced, rebuilt and found. The schema is `verbatim.record/1`.
+//!
+//! A record is made once, from verdicts, and never changed. `verify --json`, the store and the API
+//! give the same document.
+
+use jiff::Timestamp;
+use rebuilder::{BuildDefinition, BuildFailure, Digest, Outcome, Rebuild};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::authenticate::{AuthenticRelease, Evidence};
+use crate::compare::{Cause, Tier};
+use crate::source::Source;
+use crate::verdict::{Judged, Verdict};
+use crate::version::Version;
+
+/// The value of `schema`.
+pub const SCHEMA: &str = "verbatim.record/1";
+
+/// One verification of one release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// `verbatim.record/1`.
+    pub schema: String,
+    /// UUID version 7 (RFC 9562): sorts by time.
+    pub id: String,
+    /// What was announced.
+    pub release: RecordedRelease,
+    /// The conclusion from all artifacts.
+    pub status: RecordStatus,
+    /// The tagged commit.
+    pub source: Source,
+    /// Where the steps ran.
+    pub environment: Named,
+    /// Which steps ran.
+    pub recipe: Named,
+    /// When the verification began.
+    pub started: Timestamp,
+    /// When the last verdict was known.
+    pub finished: Timestamp,
+    /// One entry a published source file.
+    pub artifacts: Vec<RecordedArtifact>,
+    /// The checks of the authenticate room.
+    pub evidence: Vec<Evidence>,
+    /// All inputs of the build: with it anyone can run it again.
+    pub definition: BuildDefinition,
+    /// How the one execution of it went.
+    pub rebuild: RecordedRebuild,
+}
+
+/// The release of a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedRelease {
+    /// `cpython`.
+    pub project: String,
+    /// `3.13.5`.
+    pub version: Version,
+    /// The date that python.org gives.
+    pub announced: Timestamp,
+}
+
+/// What a record concludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordStatus {
+    /// Every artifact was reproduced.
+    Pass,
+    /// Some artifact differs.
+    Fail,
+    /// The tag does not build.
+    NotBuilt,
+}
+
+/// An input by name and digest (`sha256:…`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    pub name: String,
+    pub digest: String,
+}
+
+/// One published file and its verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedArtifact {
+    /// File name.
+    pub name: String,
+    /// Where it was fetched from.
+    pub url: Url,
+    /// `reproduced`, `different` or `not_built`.
+    pub verdict: VerdictName,
+    /// How close; null when not built.
+    pub tier: Option<Tier>,
+    /// The bytes that python.org serves.
+    pub published: SizedDigest,
+    /// The bytes that the recipe gave; null when not built.
+    pub rebuilt: Option<SizedDigest>,
+    /// One line for people.
+    pub summary: String,
+    /// Why the bytes differ, aggregated.
+    pub causes: Vec<Cause>,
+    /// Paths that neither the tag nor a step of the recipe accounts for.
+    pub unexplained: Vec<String>,
+}
+
+/// A verdict without what explains it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictName {
+    Reproduced,
+    Different,
+    NotBuilt,
+}
+
+/// Digest and size of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizedDigest {
+    pub sha256: Digest,
+    pub size: u64,
+}
+
+/// The parts of a [`Rebuild`] that a record keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedRebuild {
+    /// Why it did not build, if it did not.
+    pub failure: Option<BuildFailure>,
+    /// SHA-256 of the definition.
+    pub definition: String,
+    /// How each limit was enforced.
+    pub limits_in_force: Vec<String>,
+    /// When the first step began.
+    pub started: Timestamp,
+    /// When the last step ended.
+    pub finished: Timestamp,
+}
+
+/// What a record is made from.
+pub struct Findings<'a> {
+    pub started: Timestamp,
+    pub authentic: &'a AuthenticRelease,
+    pub environment: Named,
+    pub recipe: Named,
+    pub definition: &'a BuildDefinition,
+    pub rebuild: &'a Rebuild,
+    pub judged: &'a [Judged],
+}
+
+impl Record {
+    /// Puts the findings of one verification on record.
+    pub fn new(findings: Findings) -> Record {
+        let Findings { started, authentic, environment, recipe, definition, rebuild, judged } =
+            findings;
+        let release = authentic.release();
+        let artifacts: Vec<RecordedArtifact> = judged.iter().map(recorded).collect();
+        Record {
+            schema: SCHEMA.to_owned(),
+            id: uuid::Uuid::now_v7().to_string(),
+            release: RecordedRelease {
+                project: "cpython".to_owned(),
+                version: release.version.clone(),
+                announced: release.announced,
+            },
+            status: conclude(&artifacts),
+            source: authentic.source().clone(),
+            environment,
+            recipe,
+            started,
+            finished: Timestamp::now(),
+            artifacts,
+            evidence: authentic.evidence().to_vec(),
+            definition: definition.clone(),
+            rebuild: RecordedRebuild {
+                failure: match &rebuild.outcome {
+                    Outcome::Built(_) => None,
+                    Outcome::Failed(failure) => Some(failure.clone()),
+                },
+                definition: sha256(rebuild.definition),
+                limits_in_force: rebuild.limits_in_force.clone(),
+                started: rebuild.started,
+                finished: rebuild.finished,
+            },
+        }
+    }
+}
+
+/// `sha256:` and the digits, as OCI and SLSA write it.
+pub fn sha256(digest: Digest) -> String {
+    format!("sha256:{digest}")
+}
+
+fn recorded(judged: &Judged) -> RecordedArtifact {
+    let base = RecordedArtifact {
+        name: judged.name.clone(),
+        url: judged.url.clone(),
+        verdict: VerdictName::Reproduced,
+        tier: Some(Tier::Bitwise),
+        published: judged.published,
+        rebuilt: judged.rebuilt,
+        summary: String::new(),
+        causes: Vec::new(),
+        unexplained: Vec::new(),
+    };
+    match &judged.verdict {
+        Verdict::Reproduced => RecordedArtifact {
+            summary: format!("identical, {} bytes", crate::publish::grouped(judged.published.size)),
+            ..base
+        },
+        Verdict::Different(comparison) => RecordedArtifact {
+            verdict: VerdictName::Different,
+            tier: Some(comparison.tier),
+            summary: comparison.summary.clone(),
+            causes: comparison.causes.clone(),
+            unexplained: comparison.unexplained.clone(),
+            ..base
+        },
+        Verdict::NotBuilt(failure) => RecordedArtifact {
+            verdict: VerdictName::NotBuilt,
+            tier: None,
+            summary: failure.to_string(),
+            ..base
+        },
+    }
+}
+
+/// `pass` only if there is an artifact and every one was reproduced.
+fn conclude(artifacts: &[RecordedArtifact]) -> RecordStatus {
+    let any = |name| artifacts.iter().any(|artifact| artifact.verdict == name);
+    // An empty list would be a pass of nothing; the authenticate room refuses it.
+    assert!(!artifacts.is_empty(), "a record needs an artifact");
+    if any(VerdictName::Different) {
+        return RecordStatus::Fail;
+    }
+    if any(VerdictName::NotBuilt) {
+        return RecordStatus::NotBuilt;
+    }
+    RecordStatus::Pass
+}

@@ -1,0 +1,258 @@
+//! The source of a release: its tag, fetched shallow by the git of the pinned environment.
+//!
+//! Part of the authenticate room. Git runs in the container with the network on and nothing of
+//! this machine to see; it recomputes every object id, so what arrives is the commit that is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use rebuilder::{Limits, Network, ToolOrder};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::environment::Environment;
+use crate::http::is_loopback;
+use crate::process::Program;
+use crate::scratch::Scratch;
+
+const FETCH_SECONDS_MAX: u64 = 900;
+const FETCH_BYTES_MAX: u64 = 2 << 30;
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// Where git finds the certificates of the environment or, mounted over them, of this machine.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// A tagged commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Where it was fetched from.
+    pub repository: String,
+    /// `v3.13.5`.
+    pub tag: String,
+    /// Object id of the annotated tag; none if the tag names the commit directly.
+    pub tag_object: Option<String>,
+    /// Object id of the commit.
+    pub commit: String,
+    /// Object id of the commit's tree.
+    pub tree: String,
+    /// The commit's committer time.
+    pub committed: Timestamp,
+}
+
+/// Why there is no source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Network, DNS, or no repository there.
+    #[error("cannot reach the repository {repository}: {reason}")]
+    Unreachable { repository: String, reason: String },
+    /// A repository without a single reference.
+    #[error("the repository {repository} is empty")]
+    Empty { repository: String },
+    /// A normal passing state right after a release's files appear.
+    #[error("the repository {repository} has no tag {tag} (yet)")]
+    NoTag { repository: String, tag: String },
+    /// The tag named another commit before.
+    #[error(
+        "tag {tag} of {repository} has moved: it named commit {recorded} when it was recorded and \
+         names {now} now; if that is known to be right, say --accept-moved-tag"
+    )]
+    Moved { repository: String, tag: String, recorded: String, now: String },
+}
+
+/// Repository and tag to fetch, and what may run git.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub repository: &'a str,
+    pub tag: &'a str,
+    pub environment: &'a Environment,
+    pub program: &'a Program,
+}
+
+/// Fetches the one commit of a tag into the bare repository `source.git` below `scratch`.
+pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Source, PathBuf)> {
+    let Wanted { repository, tag, .. } = wanted;
+    let work = scratch.directory("git")?;
+    let remote = Remote::parse(repository)?;
+    let only = format!("refs/tags/{tag}");
+    // With these patterns a server of protocol 2 sends a line or two, not every pull request.
+    let listing = ["git", "ls-remote", "--", &remote.url, "HEAD", &only];
+    let reachable = run(&wanted, scratch, &work, &remote, &listing).await?;
+    let references = match reachable {
+        Ok(references) => references,
+        Err(reason) => {
+            let repository = repository.to_owned();
+            return Err(SourceError::Unreachable { repository, reason }.into());
+        }
+    };
+    if !references.lines().any(|line| line.ends_with(&format!("\t{only}"))) {
+        let repository = repository.to_owned();
+        if references.trim().is_empty() && is_empty(&wanted, scratch, &work, &remote).await? {
+            return Err(SourceError::Empty { repository }.into());
+        }
+        return Err(SourceError::NoTag { repository, tag: tag.to_owned() }.into());
+    }
+    let script = "git init -q --bare source.git && cd source.git && \
+        git fetch -q --depth=1 --no-tags --no-write-fetch-head -- \"$1\" \"+$2:$2\" && \
+        git for-each-ref --format='%(objecttype) %(objectname)' -- \"$2\" && \
+        git show -s --format='%H %T %ct' \"$2^{commit}\"";
+    let fetching = ["bash", "-c", script, "fetch", &remote.url, &only];
+    let fetched = run(&wanted, scratch, &work, &remote, &fetching).await?;
+    let facts = fetched.map_err(|reason| {
+        anyhow::anyhow!("fetch tag {tag} from the repository {repository}: {reason}")
+    })?;
+    let source = parse(repository, tag, &facts)
+        .with_context(|| format!("read what git says of tag {tag} of {repository}"))?;
+    Ok((source, work.join("source.git")))
+}
+
+impl Source {
+    /// Refuses a tag that named another commit when it was last recorded.
+    pub fn unmoved(&self, recorded: Option<&Source>) -> Result<(), SourceError> {
+        let Some(recorded) = recorded else { return Ok(()) };
+        if recorded.commit == self.commit || recorded.repository != self.repository {
+            return Ok(());
+        }
+        Err(SourceError::Moved {
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            recorded: recorded.commit.clone(),
+            now: self.commit.clone(),
+        })
+    }
+}
+
+/// How git reaches a repository from inside the container.
+struct Remote {
+    url: String,
+    mount: Option<PathBuf>,
+    network: Network,
+}
+
+impl Remote {
+    fn parse(repository: &str) -> anyhow::Result<Remote> {
+        let url = match Url::parse(repository) {
+            Ok(url) if url.scheme() == "file" => {
+                let path = url.to_file_path();
+                return match path {
+                    Ok(path) => Remote::local(&path),
+                    Err(()) => bail!("source.repository {repository:?} names no local path"),
+                };
+            }
+            Ok(url) => url,
+            Err(_) => return Remote::local(Path::new(repository)),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&url) => {}
+            _ => bail!("source.repository {repository:?} is neither https nor a file URL or path"),
+        }
+        Ok(Remote { url: url.to_string(), mount: None, network: Network::Host })
+    }
+
+    /// A local repository is shown to the container read-only.
+    fn local(path: &Path) -> anyhow::Result<Remote> {
+        let absolute = fs::canonicalize(path)
+            .with_context(|| format!("find the repository {}", path.display()))?;
+        Ok(Remote {
+            // Through file:// git takes the depth into account; through a path it copies all.
+            url: "file:///repository".to_owned(),
+            mount: Some(absolute),
+            network: Network::None,
+        })
+    }
+}
+
+async fn is_empty(
+    wanted: &Wanted<'_>,
+    scratch: &Scratch,
+    work: &Path,
+    remote: &Remote,
+) -> anyhow::Result<bool> {
+    let any = run(wanted, scratch, work, remote, &["git", "ls-remote", "--", &remote.url]).await?;
+    Ok(any.is_ok_and(|references| references.trim().is_empty()))
+}
+
+/// Standard output of a git command, or in the inner error what it said.
+async fn run(
+    wanted: &Wanted<'_>,
+    scratch: &Scratch,
+    work: &Path,
+    remote: &Remote,
+    command: &[&str],
+) -> anyhow::Result<Result<String, String>> {
+    let stdout = scratch.file("git.stdout");
+    let mut mounts: Vec<(PathBuf, String)> = Vec::new();
+    mounts.extend(remote.mount.clone().map(|path| (path, "/repository".to_owned())));
+    if remote.network == Network::Host {
+        mounts.extend(crate::config::certificates().map(|path| (path, CERTIFICATES.to_owned())));
+    }
+    let order = ToolOrder {
+        root: wanted.environment.root.clone(),
+        command: command.iter().map(|word| word.to_string()).collect(),
+        environment: git_environment(remote.network),
+        mounts,
+        work: work.to_owned(),
+        network: remote.network,
+        stdin: None,
+        stdout: stdout.clone(),
+        limits: Limits {
+            wall_seconds: FETCH_SECONDS_MAX,
+            disk_bytes: FETCH_BYTES_MAX,
+            file_bytes: FETCH_BYTES_MAX,
+            ..Limits::default()
+        },
+    };
+    let run = wanted.program.tool(&order).await.context("run git in the container")?;
+    if run.code != 0 {
+        let said: Vec<&str> = run.stderr.lines().map(str::trim).collect();
+        return Ok(Err(said.join(" ")));
+    }
+    let size = fs::metadata(&stdout).context("read git's answer")?.len();
+    if size > ANSWER_BYTES_MAX {
+        // Only a listing of every reference is that long: the repository is not empty.
+        return Ok(Ok("…".to_owned()));
+    }
+    Ok(Ok(fs::read_to_string(&stdout).context("read git's answer")?))
+}
+
+fn git_environment(network: Network) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::from([
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+        ("GIT_SSL_CAINFO".to_owned(), CERTIFICATES.to_owned()),
+        // The mounted repository may belong to somebody else than the container's user.
+        ("GIT_CONFIG_COUNT".to_owned(), "1".to_owned()),
+        ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
+        ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
+    ]);
+    if network == Network::Host {
+        variables.extend(crate::config::proxies());
+    }
+    variables
+}
+
+/// `tag 6cb2… ` or `commit …`, then `commit tree seconds`.
+fn parse(repository: &str, tag: &str, facts: &str) -> anyhow::Result<Source> {
+    let mut words = facts.split_whitespace();
+    let mut word = || words.next().context("git's answer is too short");
+    let (kind, object) = (word()?, object_id(word()?)?);
+    let (commit, tree) = (object_id(word()?)?, object_id(word()?)?);
+    let seconds: i64 = word()?.parse().context("read the committer time")?;
+    Ok(Source {
+        repository: repository.to_owned(),
+        tag: tag.to_owned(),
+        tag_object: (kind == "tag").then_some(object),
+        commit,
+        tree,
+        committed: Timestamp::from_second(seconds).context("read the committer time")?,
+    })
+}
+
+fn object_id(text: &str) -> anyhow::Result<String> {
+    let hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !hexadecimal || !matches!(text.len(), 40 | 64) {
+        bail!("{text:?} is no git object id");
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,125 @@
+//! The genuine 3.13.5 where python.org cannot be reached: Debian's source package carries the
+//! published .tar.xz unchanged; the .tgz is made again from its tar stream and checked against the
+//! published digest; the git repository is remade by undoing the release's steps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rebuilder::{Digest, Limits, Network, ToolOrder};
+
+use crate::environment::{self, Environment};
+use crate::line::Line;
+use crate::scratch::Scratch;
+
+/// The version that is at hand.
+pub const VERSION: &str = "3.13.5";
+/// `release_date` of 3.13.5.
+pub const ANNOUNCED: &str = "2025-06-11T17:00:00Z";
+
+const ORIG: environment::ArchiveFile<'static> = environment::ArchiveFile {
+    path: "pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz",
+    size: 22_856_016,
+    sha256: "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640",
+};
+/// As python.org published it.
+const TGZ_SHA256: &str = "e6190f52699b534ee203d9f417bdbca05a92f23e35c19c691a50ed2942835385";
+const SCRIPT: &str = include_str!("source_repository.py");
+
+/// The published files and the repository behind them.
+#[derive(Clone, Debug)]
+pub struct Genuine {
+    pub tgz: PathBuf,
+    pub tar_xz: PathBuf,
+    /// A bare repository with the tag v3.13.5.
+    pub repository: PathBuf,
+}
+
+/// Fetches and makes what is not in the state directory yet.
+pub async fn prepare(line: &Line, environment: &Environment) -> anyhow::Result<Genuine> {
+    // What the scripts make depends on the scripts: another version of them starts anew.
+    let key = &Digest::of(SCRIPT.as_bytes()).to_string()[..12];
+    let place = line.config.state.directory.join("genuine").join(format!("{VERSION}-{key}"));
+    let genuine = Genuine {
+        tgz: place.join(format!("Python-{VERSION}.tgz")),
+        tar_xz: place.join(format!("Python-{VERSION}.tar.xz")),
+        repository: place.join("cpython.git"),
+    };
+    if !place.exists() {
+        make(line, environment, &place).await?;
+    }
+    Ok(genuine)
+}
+
+async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::Result<()> {
+    let stage = line.progress.stage("fetch the genuine Python-3.13.5.tar.xz");
+    let settings = line.config.environment_settings();
+    let fetched = environment::fetch(&ORIG, &settings, &line.client).await.with_context(|| {
+        format!("fetch the published {VERSION} from the Debian archive, which carries it unchanged")
+    })?;
+    stage.done("from Debian's source package, digest as published");
+
+    let stage = line.progress.stage("remake the .tgz and the git repository");
+    let scratch = Scratch::new(&line.config.state.directory)?;
+    let script = scratch.file("source_repository.py");
+    fs::write(&script, SCRIPT).context("write the script")?;
+    let name = format!("Python-{VERSION}");
+    let repository = ["python3", "/input/source_repository.py", "/input/tar.xz", "cpython.git"];
+    let compress = format!("xz -dc /input/tar.xz | gzip --no-name -9 > {name}.tgz");
+    let shell = ["bash", "-euo", "pipefail", "-c", &compress];
+    let (made, compressed) = tokio::try_join!(
+        run(line, environment, &scratch, "repository", &repository, &fetched, &script),
+        run(line, environment, &scratch, "tgz", &shell, &fetched, &script),
+    )?;
+    let tgz = compressed.join(format!("{name}.tgz"));
+    let (sha256, _) = Digest::of_file(&tgz).context("read the .tgz")?;
+    if sha256.to_string() != TGZ_SHA256 {
+        bail!("the remade {name}.tgz has digest {sha256}, not the published {TGZ_SHA256}");
+    }
+    // All or nothing: the directory appears under its name only when it is complete.
+    let complete = scratch.directory("complete")?;
+    fs::rename(&tgz, complete.join(format!("{name}.tgz")))?;
+    fs::copy(&fetched, complete.join(format!("{name}.tar.xz")))?;
+    fs::rename(made.join("cpython.git"), complete.join("cpython.git"))?;
+    fs::create_dir_all(place.parent().unwrap_or(place))?;
+    match fs::rename(&complete, place) {
+        // Another process was faster, with the same files.
+        Err(_) if place.exists() => {}
+        renamed => renamed.with_context(|| format!("move {} into place", place.display()))?,
+    }
+    stage.done("digest of the .tgz as published");
+    Ok(())
+}
+
+/// Runs a command with the tarball and the script at hand; gives its work directory.
+async fn run(
+    line: &Line,
+    environment: &Environment,
+    scratch: &Scratch,
+    name: &str,
+    command: &[&str],
+    tarball: &Path,
+    script: &Path,
+) -> anyhow::Result<PathBuf> {
+    let work = scratch.directory(name)?;
+    let order = ToolOrder {
+        root: environment.root.clone(),
+        command: command.iter().map(|word| word.to_string()).collect(),
+        environment: BTreeMap::new(),
+        mounts: vec![
+            (tarball.to_owned(), "/input/tar.xz".to_owned()),
+            (script.to_owned(), "/input/source_repository.py".to_owned()),
+        ],
+        work: work.clone(),
+        network: Network::None,
+        stdin: None,
+        stdout: scratch.file(&format!("{name}.stdout")),
+        limits: Limits::default(),
+    };
+    let run = line.program.tool(&order).await?;
+    if run.code != 0 {
+        bail!("remake the genuine release: {} exited {}: {}", command[0], run.code, run.stderr);
+    }
+    Ok(work)
+}
