@@ -175,6 +175,7 @@ impl Config {
         environment::Settings {
             archives: self.environment.archives.clone(),
             indexes: self.environment.indexes.clone(),
+            pip: environment::machine_pip(&|name| std::env::var(name).ok()),
             keyring: self.environment.keyring.clone(),
             state: self.state.directory.clone(),
         }

@@ -11,8 +11,6 @@ use crate::version::Version;
 /// The files of `config/`, built into the program.
 #[derive(Embed)]
 #[folder = "../config"]
-#[include = "recipes/*.toml"]
-#[include = "environments/*"]
 struct BuiltIn;
 
 /// The largest file of data that is read, in bytes.

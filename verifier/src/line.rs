@@ -11,12 +11,12 @@ use rebuilder::{BuildDefinition, Event, Rebuild, RebuildOrder};
 use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
 use crate::config::Config;
 use crate::definitions::Definitions;
-use crate::environment::{self, Environment};
+use crate::environment::{self, Environment, EnvironmentSpec, Lock};
 use crate::feed;
 use crate::http::Client;
 use crate::payload::PublishedPayload;
 use crate::process::Program;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::publish::{self, Pair};
 use crate::record::{self, Findings, Named, Record};
 use crate::release::Release;
@@ -99,13 +99,69 @@ impl Line {
 
     /// The environment `name`, assembled from its lock.
     pub async fn environment(&self, name: &str) -> anyhow::Result<Environment> {
-        let lock = environment::lock_of(name, &self.definitions(), &self.config.state.directory)?;
+        let made_here = self.lock_path(name);
+        let text = match std::fs::read_to_string(&made_here) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.definitions().text(&format!("environments/{name}.lock"))?
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("read {}", made_here.display()));
+            }
+        };
+        let lock = Lock::parse(&text).with_context(|| format!("read the lock of {name}"))?;
         let settings = self.config.environment_settings();
         let stage = self.progress.stage(&format!("environment {name}"));
-        let environment =
-            environment::build(&lock, &settings, &self.client, &self.program, &stage).await?;
-        stage.done(&format!("sha256:{}", environment.digest));
-        Ok(environment)
+        let show = shown_on(&stage);
+        let build =
+            environment::build(&lock, &settings, &self.client, &self.tool(), &show).await?;
+        stage.done(&format!("sha256:{}", build.digest));
+        Ok(build)
+    }
+
+    /// Pins the packages of the environment `name` anew; gives the path of the lock.
+    pub async fn lock(&self, name: &str, output: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+        let text = self.definitions().text(&format!("environments/{name}.toml"))?;
+        let spec = EnvironmentSpec::parse(&text)
+            .with_context(|| format!("read the environment {name}"))?;
+        let settings = self.config.environment_settings();
+        let stage = self.progress.stage(&format!("lock {name}"));
+        let show = shown_on(&stage);
+        let lock =
+            environment::lock(&spec, &settings, &self.client, &self.tool(), &show).await?;
+        stage.done(&format!("{} packages of {}", lock.packages.len(), lock.date));
+        let path = output.unwrap_or_else(|| self.lock_path(name));
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("make {}", directory.display()))?;
+        }
+        publish::write(&path, lock.to_text()?.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Where a lock that was made here is kept; it takes the place of the one in the definitions.
+    fn lock_path(&self, name: &str) -> PathBuf {
+        let definitions = &self.config.rebuild.definitions;
+        if definitions.as_os_str().is_empty() {
+            return self.config.state.directory.join("locks").join(format!("{name}.lock"));
+        }
+        definitions.join("environments").join(format!("{name}.lock"))
+    }
+
+    /// The process door, as the environment room takes it.
+    fn tool(&self) -> Box<environment::Tool> {
+        let program = self.program.clone();
+        Box::new(move |order| {
+            let program = program.clone();
+            Box::pin(async move { program.tool(&order).await })
+        })
+    }
+}
+
+fn shown_on(stage: &Stage) -> impl Fn(environment::Progress) + Sync {
+    |progress: environment::Progress| {
+        stage.total(progress.total_bytes);
+        stage.bytes(progress.done_bytes);
     }
 }
 

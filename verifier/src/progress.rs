@@ -80,10 +80,10 @@ impl Stage {
     }
 
     /// It is over; `text` says how it went.
-    pub fn done(self, text: &str) {
+    pub fn done(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("  {:<38} {seconds:>6.1} s  {text}", self.name);
-        match self.bar {
+        match &self.bar {
             Some(bar) => {
                 bar.set_style(style("{msg}"));
                 bar.finish_with_message(line);

@@ -18,11 +18,14 @@ pub const VERSION: &str = "3.13.5";
 /// `release_date` of 3.13.5.
 pub const ANNOUNCED: &str = "2025-06-11T17:00:00Z";
 
-const ORIG: environment::ArchiveFile<'static> = environment::ArchiveFile {
-    path: "pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz",
-    size: 22_856_016,
-    sha256: "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640",
-};
+/// The source package's file that is the published .tar.xz.
+const ORIG: &str = r#"
+name = "python3.13"
+version = "3.13.5"
+path = "pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz"
+size = 22856016
+sha256 = "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640"
+"#;
 /// As python.org published it.
 const TGZ_SHA256: &str = "e6190f52699b534ee203d9f417bdbca05a92f23e35c19c691a50ed2942835385";
 const SCRIPT: &str = include_str!("source_repository.py");
@@ -55,16 +58,19 @@ pub async fn prepare(line: &Line, environment: &Environment) -> anyhow::Result<G
 async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::Result<()> {
     let stage = line.progress.stage("fetch the genuine Python-3.13.5.tar.xz");
     let settings = line.config.environment_settings();
-    let fetched = environment::fetch(&ORIG, &settings, &line.client).await.with_context(|| {
+    let orig = toml::from_str(ORIG).context("read the place of the genuine release")?;
+    let bytes = environment::fetch(&orig, &settings, &line.client).await.with_context(|| {
         format!("fetch the published {VERSION} from the Debian archive, which carries it unchanged")
     })?;
     stage.done("from Debian's source package, digest as published");
 
     let stage = line.progress.stage("remake the .tgz and the git repository");
     let scratch = Scratch::new(&line.config.state.directory)?;
+    let name = format!("Python-{VERSION}");
+    let fetched = scratch.file(&format!("{name}.tar.xz"));
+    fs::write(&fetched, &bytes).context("keep the genuine release")?;
     let script = scratch.file("source_repository.py");
     fs::write(&script, SCRIPT).context("write the script")?;
-    let name = format!("Python-{VERSION}");
     let repository = ["python3", "/input/source_repository.py", "/input/tar.xz", "cpython.git"];
     let compress = format!("xz -dc /input/tar.xz | gzip --no-name -9 > {name}.tgz");
     let shell = ["bash", "-euo", "pipefail", "-c", &compress];
@@ -80,7 +86,7 @@ async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::R
     // All or nothing: the directory appears under its name only when it is complete.
     let complete = scratch.directory("complete")?;
     fs::rename(&tgz, complete.join(format!("{name}.tgz")))?;
-    fs::copy(&fetched, complete.join(format!("{name}.tar.xz")))?;
+    fs::rename(&fetched, complete.join(format!("{name}.tar.xz")))?;
     fs::rename(made.join("cpython.git"), complete.join("cpython.git"))?;
     fs::create_dir_all(place.parent().unwrap_or(place))?;
     match fs::rename(&complete, place) {
