@@ -283,9 +283,10 @@ fn seccomp_programs(network: Network) -> Result<Vec<BpfProgram>, OperatingError>
 fn rlimits(limits: &Limits, cgroups: &Cgroups) -> Vec<(Resource, u64)> {
     let mut rlimits = vec![(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_FSIZE, limits.file_bytes)];
     if cgroups.memory.is_none() {
-        // Twice: polling must see the limit passed before one allocation fails, or the failure
-        // would look like the program's own.
-        rlimits.push((Resource::RLIMIT_AS, limits.memory_bytes.saturating_mul(2)));
+        // Far above: polling must see the limit passed before an allocation is refused, or the
+        // failure would look like the program's own.
+        let address_bytes = limits.memory_bytes.saturating_mul(2).saturating_add(1 << 30);
+        rlimits.push((Resource::RLIMIT_AS, address_bytes));
     }
     if cgroups.processes.is_none() && process_rlimit_binds() {
         // hakoniwa's process and process 1 count too, and one more lets polling see the excess.

@@ -232,11 +232,12 @@ impl TreeWatch {
             return Ok(None);
         }
         let usage = usage_below(watch.init)?;
-        if memory.is_none() && usage.memory_bytes > watch.limits.memory_bytes {
-            return Ok(Some(Reached::Memory));
-        }
+        // First, because a fork bomb soon takes all memory as well.
         if processes.is_none() && usage.threads > watch.limits.processes {
             return Ok(Some(Reached::Processes));
+        }
+        if memory.is_none() && usage.memory_bytes > watch.limits.memory_bytes {
+            return Ok(Some(Reached::Memory));
         }
         Ok(None)
     }

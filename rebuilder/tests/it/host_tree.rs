@@ -89,6 +89,11 @@ pub fn build(root: &Path, optional: &[&str]) -> Result<(), String> {
         let below = below.strip_prefix("usr").unwrap_or(below);
         copy(library, &root.join("usr").join(below))?;
     }
+    // Without it the shell warns about the locale that every container has.
+    let locale = "usr/lib/locale/C.utf8";
+    if Path::new("/").join(locale).is_dir() {
+        copy_files(&Path::new("/").join(locale), &root.join(locale))?;
+    }
     let write = |path: &str, text: &str| {
         fs::write(root.join(path), text).map_err(|e| format!("{path}: {e}"))
     };
@@ -112,6 +117,19 @@ fn libraries_of(programs: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, Strin
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
     Ok(paths.filter(|path| !path.ends_with(':')).map(PathBuf::from).collect())
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
+    for entry in fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_files(&path, &target)?;
+        } else {
+            copy(&path, &target)?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {

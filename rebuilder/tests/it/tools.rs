@@ -98,7 +98,7 @@ fn a_mount_never_makes_a_directory_in_the_environment() {
 #[test]
 fn only_the_end_of_standard_error_is_kept() {
     let world = World::new("");
-    let script = "yes noise | head -c 100000 >&2; echo reason >&2; exit 1";
+    let script = "yes noise | head -n 20000 >&2; echo reason >&2; exit 1";
     let (tool_run, _) = world.run_tool(&world.tool_order(&["bash", "-c", script], Network::None));
     let tool_run = tool_run.unwrap();
     assert!(tool_run.stderr.len() <= 8 << 10);

@@ -149,7 +149,7 @@ fn a_second_step_cannot_be_led_to_the_hosts_files() {
 fn no_process_and_no_file_of_this_machine_is_seen() {
     let ran = inside(
         "echo processes=$(ls -d /proc/[0-9]* | wc -l); echo root=$(ls -A / | tr '\\n' ' ')
-         kill -0 2 && kill -9 -1; echo alive=yes",
+         kill -9 -1 2>/dev/null || true; echo alive=yes",
     );
     // Process 1, the shell, its subshell and the two commands of the pipe.
     assert!(ran.value("processes").parse::<usize>().unwrap() <= 5, "{}", ran.log);
