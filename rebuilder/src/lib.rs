@@ -8,15 +8,37 @@
 //! cannot be faked by copying what is expected. It opens no socket itself; a [`ToolOrder`] may
 //! let the tool inside the container use the host's network.
 
+mod child;
+mod rebuild;
+mod tool;
+
 mod definition;
 mod digest;
+mod error;
 mod order;
 
+mod container;
+mod init;
+mod run;
+mod seccomp;
+mod watch;
+
+mod cgroup;
+mod disk;
+mod log;
+mod processes;
+mod trace;
+
+pub use child::{rebuild_main, tool_main};
 pub use definition::{
     BuildDefinition, ExternalParameters, InternalParameters, Limits, ResolvedDependency, Step,
 };
 pub use digest::{Artifact, Digest, HashingReader, InvalidDigest};
+pub use disk::remove_tree;
+pub use error::OperatingError;
 pub use order::{
     BuildFailure, Event, Network, Outcome, Rebuild, RebuildOrder, StepRun, ToolOrder, ToolRun,
     Trace, Traced,
 };
+pub use rebuild::rebuild;
+pub use tool::tool;

@@ -117,6 +117,9 @@ pub struct Trace {
     pub files: BTreeMap<String, Traced>,
     /// Path to the step that removed it.
     pub removed: BTreeMap<String, String>,
+    /// There were more files than are traced, or one that its owner may not read.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 /// A file of the traced directory.

@@ -1,0 +1,11 @@
+//! The container from the inside and from the outside: what a hostile step can see, do and leave
+//! behind. Run as root and as an ordinary user; the promises are the same.
+
+mod host_tree;
+mod world;
+
+mod endings;
+mod limits;
+mod tools;
+mod traces;
+mod walls;
