@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rebuilder::Digest;
 
-use super::scratch::Scratch;
+use super::scratch::{self, Scratch};
 
 /// The cache of one state directory.
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ impl Cache {
     /// A directory on the cache's file system for downloads that are under way.
     pub fn scratch(&self) -> io::Result<Scratch> {
         Scratch::new(&self.directory, "download")
+    }
+
+    /// Removes downloads of processes that died.
+    pub fn sweep(&self) -> io::Result<()> {
+        scratch::sweep(&self.directory)
     }
 
     /// The bytes whose digest is `sha256`, if they are here and still are what they were. A size

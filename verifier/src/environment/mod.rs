@@ -46,6 +46,9 @@ use assemble::Assembler;
 use cache::Cache;
 use wheel::PipOrder;
 
+/// Directory of the assembled trees, below the state directory.
+const ENVIRONMENTS: &str = "environments";
+
 /// Where things come from and where they are kept; from the config file.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -170,9 +173,13 @@ pub async fn build(
 ) -> Result<Environment, EnvironmentError> {
     let place = environments(settings).join(lock.tree.to_string());
     let environment = |root| Environment { name: lock.name.to_string(), digest: lock.tree, root };
-    let digest = lock.tree;
-    let found = place.clone();
-    if blocking(move || tree::is_intact(&found, digest)).await? {
+    let (found, digest, state) = (place.clone(), lock.tree, settings.state.clone());
+    let is_intact = blocking(move || {
+        scratch::sweep(&state.join(ENVIRONMENTS)).context("sweep the environments")?;
+        Cache::new(&state).sweep().context("sweep the cache")?;
+        tree::is_intact(&found, digest)
+    });
+    if is_intact.await? {
         return Ok(environment(place));
     }
     let assembler = Assembler::new(settings, client, tool, progress);
@@ -187,7 +194,7 @@ pub async fn build(
 }
 
 fn environments(settings: &Settings) -> PathBuf {
-    settings.state.join("environments")
+    settings.state.join(ENVIRONMENTS)
 }
 
 /// Runs work that keeps a processor or a disk busy where it stops no other task.

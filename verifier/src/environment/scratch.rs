@@ -78,19 +78,30 @@ fn hold(path: &Path) -> io::Result<Option<File>> {
     Ok(still_there.then_some(directory))
 }
 
-fn sweep(parent: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
+/// Removes what dead processes left in `parent`, which need not exist.
+pub fn sweep(parent: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
         let entry = entry?;
         let is_partial = entry.file_name().to_string_lossy().contains(MARK);
         if !is_partial || !entry.file_type()?.is_dir() {
             continue;
         }
-        if let Some(_held) = hold(&entry.path())? {
-            tracing::info!("removing {}, left by a process that died", entry.path().display());
-            remove(&entry.path())?;
+        // What another user left cannot be removed, and is not in the way either.
+        if let Err(error) = sweep_one(&entry.path()) {
+            tracing::warn!("cannot remove {}: {error}", entry.path().display());
         }
     }
     Ok(())
+}
+
+fn sweep_one(path: &Path) -> io::Result<()> {
+    let Some(_held) = hold(path)? else { return Ok(()) };
+    tracing::info!("removing {}, left by a process that died", path.display());
+    remove(path)
 }
 
 #[cfg(test)]

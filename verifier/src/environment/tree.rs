@@ -179,10 +179,8 @@ pub fn set_stamp(root: &Path) -> anyhow::Result<()> {
 
 fn write_stamp(root: &Path, stamp: &str) -> anyhow::Result<()> {
     let path = stamp_path(root);
-    // Not synced: a stamp is worth nothing after a crash anyway.
-    let unfinished = path.with_extension(format!("stamp-{}", uuid::Uuid::now_v7().simple()));
-    let written = fs::write(&unfinished, stamp).and_then(|()| fs::rename(&unfinished, &path));
-    written.with_context(|| format!("write {}", path.display()))
+    // Neither synced nor renamed: half a stamp fits nothing, and costs one more hashing.
+    fs::write(&path, stamp).with_context(|| format!("write {}", path.display()))
 }
 
 fn stamp_path(root: &Path) -> std::path::PathBuf {
