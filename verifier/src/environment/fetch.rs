@@ -35,6 +35,16 @@ impl<'a> Meter<'a> {
     /// Counts `bytes` more.
     pub fn add(&self, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.say(done);
+    }
+
+    /// Takes back bytes that were counted and turned out to be useless.
+    fn take_back(&self, bytes: u64) {
+        let done = self.done.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        self.say(done);
+    }
+
+    fn say(&self, done: u64) {
         (self.report)(Progress { stage: self.stage, done_bytes: done, total_bytes: self.total });
     }
 }
@@ -94,7 +104,7 @@ pub async fn package(
                 trouble.get_or_insert(anyhow::Error::new(error));
             }
         }
-        meter.add(0u64.wrapping_sub(before.into_inner()));
+        meter.take_back(before.into_inner());
     }
     let (name, version) = (package.name.clone(), package.version.clone());
     match trouble {

@@ -178,7 +178,7 @@ mod tests {
             (
                 "a.list",
                 "# deb http://comment.example/ trixie main\n\
-                 deb [arch=amd64 signed-by=/x] http://one.example/debian trixie contrib main # why\n\
+                 deb [arch=amd64 signed-by=/x] http://one.example/debian trixie x main # why\n\
                  deb-src http://source.example/debian trixie main\n\
                  deb cdrom:[Debian]/ trixie main\n\
                  deb http://vendor.example/apt stable nonfree\n\
@@ -188,7 +188,7 @@ mod tests {
                 "b.sources",
                 "Types: deb deb-src\n# a comment\nURIs: https://two.example/debian/\n \
                  http://one.example/debian\nSuites: trixie\nComponents: main\n\n\
-                 Types: deb\nURIs: http://off.example/\nSuites: x\nComponents: main\nEnabled: no\n\n\
+                 Types: deb\nURIs: http://off.example/\nComponents: main\nEnabled: no\n\n\
                  Types: deb-src\nURIs: http://src.example/\nSuites: x\nComponents: main\n",
             ),
             ("c.save", "deb http://saved.example/ trixie main\n"),

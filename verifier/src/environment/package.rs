@@ -61,7 +61,10 @@ fn unpack_data(data: impl Read, assembly: &Assembly, rank: usize) -> anyhow::Res
         ensure!(count < MEMBERS_MAX, "it has more than {MEMBERS_MAX} members");
         let mut entry = entry.context("read the data member")?;
         let name = text(entry.path_bytes().into_owned())?;
-        let Some(path) = tree_path(&name)? else { continue };
+        let Some(path) = tree_path(&name)? else {
+            ensure!(entry.header().entry_type().is_dir(), "its root is not a directory");
+            continue;
+        };
         if assembly.excludes(&path) {
             continue;
         }
@@ -123,7 +126,7 @@ fn text(bytes: Vec<u8>) -> anyhow::Result<String> {
 fn tree_path(name: &str) -> anyhow::Result<Option<TreePath>> {
     let name = name.strip_suffix('/').unwrap_or(name);
     match name.strip_prefix("./").unwrap_or(name) {
-        "." | "" if !name.starts_with('/') => Ok(None),
+        "." | "" => Ok(None),
         path => Ok(Some(path.parse()?)),
     }
 }
