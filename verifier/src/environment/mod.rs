@@ -23,6 +23,8 @@ mod package;
 mod scratch;
 mod signature;
 mod supply;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod wheel;
 

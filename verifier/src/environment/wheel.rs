@@ -174,3 +174,59 @@ fn unpack(wheel: &[u8], assembly: &Assembly, rank: usize) -> anyhow::Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::world::wheel_bytes;
+    use super::*;
+
+    fn check(wheel: &[u8], expected: Result<&str, &str>) {
+        let state = tempfile::tempdir().unwrap();
+        let assembly = Assembly::new(state.path(), "x", &[]).unwrap();
+        match (unpack(wheel, &assembly, 0), expected) {
+            (Ok(()), Ok(path)) => assert!(assembly.root().join(MODULES).join(path).is_file()),
+            (Err(error), Err(expected)) => {
+                let error = format!("{error:#}");
+                assert!(error.contains(expected), "{error}");
+            }
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn only_modules_below_the_module_directory_are_unpacked() {
+        check(&wheel_bytes(&[("blurb/a.py", b"a")]), Ok("blurb/a.py"));
+        let scripts = wheel_bytes(&[("blurb-2.0.0.data/scripts/blurb", b"a")]);
+        check(&scripts, Err("only pure Python wheels"));
+        for path in ["../a.py", "/a.py", "a/../../b.py", "a\\..\\b"] {
+            check(&wheel_bytes(&[(path, b"a")]), Err("not a path relative to the root"));
+        }
+        check(&wheel_bytes(&[("a", b"a"), ("a/b", b"b")]), Err("is needed as a directory"));
+        check(b"not a wheel", Err("read the ZIP archive"));
+        let mut link = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        link.add_symlink("a", "/etc/passwd", zip::write::SimpleFileOptions::default()).unwrap();
+        check(&link.finish().unwrap().into_inner(), Err("is a symbolic link"));
+    }
+
+    #[test]
+    fn a_wheel_whose_bytes_were_changed_is_refused() {
+        let mut wheel = wheel_bytes(&[("blurb/a.py", &[b'a'; 5000])]);
+        let middle = 50;
+        wheel[middle] ^= 0x55;
+        check(&wheel, Err("unpack blurb/a.py"));
+    }
+
+    #[test]
+    fn the_configured_indexes_win_over_the_hosts() {
+        let mut pip = PipSettings::default();
+        pip.variables.insert("PIP_INDEX_URL".to_owned(), "https://host.example/".to_owned());
+        let indexes = ["https://one.example/", "https://two.example/", "https://three.example/"];
+        let indexes = indexes.map(|index| index.parse().unwrap());
+        let own = variables(&PipOrder { indexes: &indexes, pip: &pip });
+        assert_eq!(own["PIP_INDEX_URL"], "https://one.example/");
+        assert_eq!(own["PIP_EXTRA_INDEX_URL"], "https://two.example/ https://three.example/");
+        let hosts = variables(&PipOrder { indexes: &[], pip: &pip });
+        assert_eq!(hosts["PIP_INDEX_URL"], "https://host.example/");
+        assert!(!hosts.contains_key("PIP_EXTRA_INDEX_URL"));
+    }
+}
