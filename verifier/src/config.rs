@@ -189,13 +189,6 @@ pub fn proxies() -> Vec<(String, String)> {
     names.iter().filter_map(|name| set(name)).collect()
 }
 
-/// This machine's bundle of certificate authorities, if it has one.
-pub fn certificates() -> Option<PathBuf> {
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let usual = PathBuf::from("/etc/ssl/certs/ca-certificates.crt");
-    named.into_iter().chain([usual]).find(|path| path.is_file())
-}
-
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     if path.as_os_str().is_empty() {
         bail!("there is no state directory: set state.directory, --state or HOME");

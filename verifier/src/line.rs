@@ -190,10 +190,12 @@ async fn authentic(
 ) -> anyhow::Result<AuthenticRelease> {
     let version = release.version.clone();
     let tag = version.tag();
+    let settings = line.config.environment_settings();
     let wanted = source::Wanted {
         repository: &line.config.source.repository,
         tag: &tag,
         environment,
+        certificates: settings.pip.bundle.as_deref(),
         program: &line.program,
     };
     let authentic =

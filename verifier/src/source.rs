@@ -13,7 +13,7 @@ use rebuilder::{Limits, Network, ToolOrder};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::http::is_loopback;
 use crate::process::Program;
 use crate::scratch::Scratch;
@@ -21,8 +21,6 @@ use crate::scratch::Scratch;
 const FETCH_SECONDS_MAX: u64 = 900;
 const FETCH_BYTES_MAX: u64 = 2 << 30;
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
-/// Where git finds the certificates of the environment or, mounted over them, of this machine.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A tagged commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +65,8 @@ pub struct Wanted<'a> {
     pub repository: &'a str,
     pub tag: &'a str,
     pub environment: &'a Environment,
+    /// This machine's bundle of certificate authorities.
+    pub certificates: Option<&'a Path>,
     pub program: &'a Program,
 }
 
@@ -183,15 +183,12 @@ async fn run(
     command: &[&str],
 ) -> anyhow::Result<Result<String, String>> {
     let stdout = scratch.file("git.stdout");
-    let mut mounts: Vec<(PathBuf, String)> = Vec::new();
+    let (mut mounts, certificates) = environment::certificates(wanted.certificates);
     mounts.extend(remote.mount.clone().map(|path| (path, "/repository".to_owned())));
-    if remote.network == Network::Host {
-        mounts.extend(crate::config::certificates().map(|path| (path, CERTIFICATES.to_owned())));
-    }
     let order = ToolOrder {
         root: wanted.environment.root.clone(),
         command: command.iter().map(|word| word.to_string()).collect(),
-        environment: git_environment(remote.network),
+        environment: git_environment(certificates),
         mounts,
         work: work.to_owned(),
         network: remote.network,
@@ -217,18 +214,16 @@ async fn run(
     Ok(Ok(fs::read_to_string(&stdout).context("read git's answer")?))
 }
 
-fn git_environment(network: Network) -> BTreeMap<String, String> {
+fn git_environment(certificates: &str) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::from([
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
-        ("GIT_SSL_CAINFO".to_owned(), CERTIFICATES.to_owned()),
+        ("GIT_SSL_CAINFO".to_owned(), certificates.to_owned()),
         // The mounted repository may belong to somebody else than the container's user.
         ("GIT_CONFIG_COUNT".to_owned(), "1".to_owned()),
         ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
         ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
     ]);
-    if network == Network::Host {
-        variables.extend(crate::config::proxies());
-    }
+    variables.extend(crate::config::proxies());
     variables
 }
 

@@ -28,7 +28,7 @@ mod tests;
 mod tree;
 mod wheel;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use anyhow::Context;
@@ -46,6 +46,7 @@ pub use oci::export;
 
 use assemble::Assembler;
 use cache::Cache;
+use fetch::Meter;
 use wheel::PipOrder;
 
 /// Directory of the assembled trees, below the state directory.
@@ -124,7 +125,7 @@ pub enum EnvironmentError {
     )]
     OtherTree { environment: Word, locked: Digest, found: Digest },
     /// Everything else.
-    #[error("{0:#}")]
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
@@ -193,6 +194,29 @@ pub async fn build(
         return Err(EnvironmentError::OtherTree { environment, locked, found });
     }
     Ok(environment(assembly.install(&environments(settings), found)?))
+}
+
+/// Certificate authorities for a tool that uses the network: the host's bundle, which may hold one
+/// of its own, or else the tree's. Gives what to mount, and the bundle's path inside.
+pub fn certificates(host: Option<&Path>) -> (Vec<(PathBuf, String)>, &'static str) {
+    const OF_THE_HOST: &str = "/host/ca-certificates.crt";
+    match host {
+        Some(bundle) => (vec![(bundle.to_owned(), OF_THE_HOST.to_owned())], OF_THE_HOST),
+        None => (Vec::new(), "/etc/ssl/certs/ca-certificates.crt"),
+    }
+}
+
+/// The bytes of any other file of the archive, by digest; kept in the same cache.
+pub async fn fetch(
+    file: &LockedPackage,
+    settings: &Settings,
+    client: &Client,
+) -> Result<Vec<u8>, EnvironmentError> {
+    let cache = Cache::new(&settings.state);
+    let scratch = cache.scratch().context("make a directory for a download")?;
+    let meter = Meter::new(Stage::Packages, file.size, &|_| {});
+    fetch::package(file, &file.name, &settings.archives, client, &cache, scratch.path(), &meter)
+        .await
 }
 
 fn environments(settings: &Settings) -> PathBuf {

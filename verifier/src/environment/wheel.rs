@@ -28,7 +28,6 @@ const MEMBERS_MAX: usize = 20_000;
 /// Where Debian's Python looks for modules.
 const MODULES: &str = "usr/lib/python3/dist-packages";
 const PIP: &str = "usr/share/python-wheels/pip-";
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What pip needs to know about this machine.
 #[derive(Clone, Debug)]
@@ -97,12 +96,12 @@ async fn fetch_wheel(
     let arguments =
         "download --no-deps --only-binary :all: --dest /work/out -r /work/requirements.txt";
     command.extend(arguments.split(' ').map(str::to_owned));
-    let bundle = order.pip.bundle.as_ref();
+    let (mounts, bundle) = super::certificates(order.pip.bundle.as_deref());
     let tool_order = ToolOrder {
         root: assembly.root().to_owned(),
         command,
-        environment: variables(order),
-        mounts: bundle.map(|bundle| (bundle.clone(), BUNDLE.to_owned())).into_iter().collect(),
+        environment: variables(order, bundle),
+        mounts,
         work: work.clone(),
         network: Network::Host,
         stdin: None,
@@ -129,7 +128,7 @@ fn only_file(directory: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn variables(order: &PipOrder<'_>) -> BTreeMap<String, String> {
+fn variables(order: &PipOrder<'_>, bundle: &str) -> BTreeMap<String, String> {
     let mut variables = order.pip.variables.clone();
     if let Some((first, rest)) = order.indexes.split_first() {
         let rest: Vec<_> = rest.iter().map(Url::as_str).collect();
@@ -145,8 +144,8 @@ fn variables(order: &PipOrder<'_>) -> BTreeMap<String, String> {
         ("PYTHONDONTWRITEBYTECODE", "1"),
         ("HOME", "/work"),
         ("TMPDIR", "/work"),
-        ("SSL_CERT_FILE", BUNDLE),
-        ("PIP_CERT", BUNDLE),
+        ("SSL_CERT_FILE", bundle),
+        ("PIP_CERT", bundle),
     ];
     variables.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables
