@@ -116,10 +116,16 @@ fn start(run: &Run) -> Result<Started, OperatingError> {
         directory: "/work".to_string(),
         stdin: if run.has_input { INPUT } else { "/dev/null" }.to_string(),
         rlimits: Vec::new(),
+        yields: false,
         seccomp: seccomp_programs(run.layout.network)?,
     };
     let cgroups = Cgroups::create(run.limits);
-    let plan = Plan { rlimits: rlimits(run.limits, &cgroups), ..plan };
+    let plan = Plan {
+        rlimits: rlimits(run.limits, &cgroups),
+        // Only polling is left to end a fork bomb, and it must get its turn among thousands.
+        yields: cgroups.processes.is_none() && !process_rlimit_binds(),
+        ..plan
+    };
 
     let pipes = || "make the container's pipes".to_string();
     let (control, far_end) = UnixStream::pair().while_trying(pipes)?;
