@@ -310,6 +310,13 @@ fn process_rlimit_binds() -> bool {
     version >= (5, 14) && !nix::unistd::geteuid().is_root()
 }
 
+/// When a run that begins now has used its wall time.
+pub fn deadline(limits: &Limits) -> Instant {
+    // Far enough to be never, and no overflow of the clock.
+    const SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
+    Instant::now() + Duration::from_secs(limits.wall_seconds.min(SECONDS_MAX))
+}
+
 /// The paths that a container writes to, beside the work directory.
 pub fn measured(work: &Path, scratch: &Scratch) -> Vec<PathBuf> {
     vec![work.to_path_buf(), scratch.temporary()]
