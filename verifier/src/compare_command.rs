@@ -1,4 +1,0 @@
-//! Temporary.
-#[derive(clap::Args)]
-pub struct CompareArgs { a: String }
-pub fn run(_a: &CompareArgs) -> i32 { 2 }
