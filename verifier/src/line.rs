@@ -23,7 +23,7 @@ use crate::release::Release;
 use crate::scratch::Scratch;
 use crate::source;
 use crate::store::Store;
-use crate::verdict::{self, Judged};
+use crate::verdict::{self, Judged, Verdict};
 use crate::version::Version;
 
 /// What the rooms share: settings, one client, one store, one place to show progress.
@@ -79,7 +79,7 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     line.store.append(&record).await?;
     if let Some(directory) = &choices.report {
         let log = scratch.file("build.log");
-        publish::report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
+        publish::write_report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
     }
     Ok(record)
 }
@@ -289,6 +289,10 @@ fn pairs<'a>(
         name: &judged.name,
         published: &file.path,
         rebuilt: judged.rebuilt.map(|_| outputs.join(&judged.name)),
+        comparison: match &judged.verdict {
+            Verdict::Different(comparison) => Some(comparison),
+            Verdict::Reproduced | Verdict::NotBuilt(_) => None,
+        },
     };
     authentic.files().iter().zip(judged).map(pair).collect()
 }
