@@ -58,7 +58,7 @@ pub enum MovedTag {
 /// Verifies one release: the whole line, in the foreground.
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
-    let scratch = Scratch::new(&line.config.state.directory)?;
+    let scratch = line.scratch()?;
     let recipe = line.definitions().recipe_for(version)?;
     let release = announced(line, version).await?;
     let environment = line.environment(&recipe.environment).await?;
@@ -90,6 +90,12 @@ impl Line {
         let store = Store::open(&config.store_path()?).await?;
         let client = Client::new()?;
         Ok(Line { config, client, store, program: Program::this(), progress })
+    }
+
+    /// A directory for the work of one run.
+    pub fn scratch(&self) -> anyhow::Result<Scratch> {
+        let place = self.config.state.directory.join("scratch");
+        Scratch::new(&place, "run").with_context(|| format!("make work in {}", place.display()))
     }
 
     /// Where recipes and environments are read from.
