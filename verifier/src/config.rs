@@ -182,11 +182,15 @@ impl Config {
     }
 }
 
-/// The proxy variables of this machine, for tools that use its network.
+/// The proxy variables of this machine, for tools that use its network. Its own loopback is never
+/// reached through a proxy.
 pub fn proxies() -> Vec<(String, String)> {
-    let names = ["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"];
-    let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-    names.iter().filter_map(|name| set(name)).collect()
+    let set = |name: &str| std::env::var(name).ok();
+    let names = ["http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"];
+    let proxies = names.iter().filter_map(|name| Some((name.to_string(), set(name)?)));
+    let without = set("no_proxy").or_else(|| set("NO_PROXY")).unwrap_or_default();
+    let without = ("no_proxy".to_owned(), format!("127.0.0.1,localhost,::1,{without}"));
+    proxies.chain([without]).collect()
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
@@ -204,9 +208,8 @@ fn known_url(text: &str) -> Url {
 /// A URL without a slash at its end, so that `join`ing is always `base/rest`.
 fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let url = Url::parse(text.trim_end_matches('/')).map_err(|error| {
-        serde::de::Error::custom(format!("{text:?} is not a URL: {error}"))
-    })?;
+    let url = Url::parse(text.trim_end_matches('/'))
+        .map_err(|error| serde::de::Error::custom(format!("{text:?} is not a URL: {error}")))?;
     if url.host_str().is_none() {
         return Err(serde::de::Error::custom(format!("{text:?} names no host")));
     }
@@ -220,9 +223,8 @@ fn explained(error: &figment::Error) -> anyhow::Error {
     let key = error.path.join(".");
     let what = match &error.kind {
         Kind::UnknownField(name, known) => {
-            let nearest = known
-                .iter()
-                .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+            let nearest =
+                known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
             let hint = nearest.map(|near| format!("; the nearest key is {near}"));
             format!("{name} is not a key{}", hint.unwrap_or_default())
         }

@@ -36,11 +36,7 @@ pub async fn demo(mut config: Config, progress: Progress) -> anyhow::Result<Demo
     let requests = scratch.directory("git-hosting")?;
     world.host_repository(&genuine.repository, &environment, &line.program, &requests);
     let files = [genuine.tgz, genuine.tar_xz];
-    world.announce(&Announcement {
-        version: &version,
-        date: genuine::ANNOUNCED,
-        files: &files,
-    })?;
+    world.announce(&Announcement { version: &version, date: genuine::ANNOUNCED, files: &files })?;
     line.progress.say(&format!("  a stand-in of python.org serves them at {}", world.base()));
     let record = line::verify(&line, &version, &Choices::default()).await;
     line.store.close().await;

@@ -98,6 +98,8 @@ pub struct Get {
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: reqwest::Client,
+    /// A proxy that the machine is set up to use cannot reach this machine's own loopback.
+    direct: reqwest::Client,
 }
 
 impl Client {
@@ -105,13 +107,14 @@ impl Client {
     pub fn new() -> anyhow::Result<Client> {
         // A second call finds the provider installed, which is what is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let inner = reqwest::Client::builder()
-            .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .read_timeout(Duration::from_secs(SILENT_SECONDS_MAX))
-            .redirect(redirect::Policy::custom(same_host))
-            .build()?;
-        Ok(Client { inner })
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+                .read_timeout(Duration::from_secs(SILENT_SECONDS_MAX))
+                .redirect(redirect::Policy::custom(same_host))
+        };
+        Ok(Client { inner: builder().build()?, direct: builder().no_proxy().build()? })
     }
 
     /// The whole body in memory; passing trouble is retried.
@@ -165,7 +168,8 @@ impl Client {
     async fn send(&self, get: &Get, offset: u64) -> Result<Response, HttpError> {
         let url = get.url.clone();
         check_transport(&url, get.transport)?;
-        let mut request = self.inner.get(url.clone());
+        let client = if is_loopback(&url) { &self.direct } else { &self.inner };
+        let mut request = client.get(url.clone());
         // The downloads API answers in HTML to some clients that do not ask for JSON.
         request = request.header(ACCEPT, "application/json, */*;q=0.5");
         if offset > 0 {

@@ -5,14 +5,14 @@
 //! written down in ARCHITECTURE.md.
 
 // The line and its rooms, in the order of the work.
-pub mod line;
-pub mod feed;
 pub mod authenticate;
-pub mod verdict;
 pub mod compare;
+pub mod feed;
+pub mod line;
+pub mod publish;
 pub mod record;
 pub mod store;
-pub mod publish;
+pub mod verdict;
 // What the rooms work with.
 pub mod definitions;
 pub mod environment;

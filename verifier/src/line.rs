@@ -119,8 +119,7 @@ impl Line {
         let settings = self.config.environment_settings();
         let stage = self.progress.stage(&format!("environment {name}"));
         let show = shown_on(&stage);
-        let build =
-            environment::build(&lock, &settings, &self.client, &self.tool(), &show).await?;
+        let build = environment::build(&lock, &settings, &self.client, &self.tool(), &show).await?;
         stage.done(&format!("sha256:{}", build.digest));
         Ok(build)
     }
@@ -133,8 +132,7 @@ impl Line {
         let settings = self.config.environment_settings();
         let stage = self.progress.stage(&format!("lock {name}"));
         let show = shown_on(&stage);
-        let lock =
-            environment::lock(&spec, &settings, &self.client, &self.tool(), &show).await?;
+        let lock = environment::lock(&spec, &settings, &self.client, &self.tool(), &show).await?;
         stage.done(&format!("{} packages of {}", lock.packages.len(), lock.date));
         let path = output.unwrap_or_else(|| self.lock_path(name));
         if let Some(directory) = path.parent() {
@@ -285,11 +283,7 @@ fn named(name: &str, digest: rebuilder::Digest) -> Named {
     Named { name: name.to_owned(), digest: record::sha256(digest) }
 }
 
-fn pairs<'a>(
-    authentic: &'a AuthenticRelease,
-    judged: &'a [Judged],
-    work: &Path,
-) -> Vec<Pair<'a>> {
+fn pairs<'a>(authentic: &'a AuthenticRelease, judged: &'a [Judged], work: &Path) -> Vec<Pair<'a>> {
     let outputs = work.join("out");
     let pair = |(file, judged): (&'a AuthenticFile, &'a Judged)| Pair {
         name: &judged.name,

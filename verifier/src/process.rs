@@ -111,10 +111,7 @@ async fn read_answer(stdout: impl AsyncRead + Unpin) -> anyhow::Result<Vec<u8>> 
 }
 
 /// Passes events on; what is not an event is a complaint, returned in one line.
-async fn listen(
-    stderr: impl AsyncRead + Unpin,
-    report: &mut (dyn FnMut(Event) + Send),
-) -> String {
+async fn listen(stderr: impl AsyncRead + Unpin, report: &mut (dyn FnMut(Event) + Send)) -> String {
     let mut lines = BufReader::new(stderr.take(EVENTS_BYTES_MAX)).lines();
     let mut complaints = Vec::new();
     while let Ok(Some(line)) = lines.next_line().await {

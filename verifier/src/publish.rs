@@ -24,7 +24,12 @@ pub fn text(record: &Record) -> String {
     for artifact in &record.artifacts {
         lines.push(format!("  {:width$}   {}", artifact.name, verdict_text(artifact)));
         for cause in &artifact.causes {
-            lines.push(format!("  {:width$}     {} {}", "", cause.cause.as_str(), report::cause_text(cause)));
+            lines.push(format!(
+                "  {:width$}     {} {}",
+                "",
+                cause.cause.as_str(),
+                report::cause_text(cause)
+            ));
         }
         lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
     }

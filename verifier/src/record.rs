@@ -200,7 +200,10 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
     };
     match &judged.verdict {
         Verdict::Reproduced => RecordedArtifact {
-            summary: format!("identical, {} bytes", crate::compare::report::grouped(judged.published.size)),
+            summary: format!(
+                "identical, {} bytes",
+                crate::compare::report::grouped(judged.published.size)
+            ),
             ..base
         },
         Verdict::Different(comparison) => RecordedArtifact {

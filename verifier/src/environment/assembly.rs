@@ -21,8 +21,8 @@ use nix::sys::time::TimeSpec;
 use rebuilder::{Digest, HashingReader};
 
 use super::definition::TreePath;
-use crate::scratch::Scratch;
 use super::tree::{self, Listing, Node, PATHS_MAX};
+use crate::scratch::Scratch;
 
 /// Modification time of everything, 1980-01-01: the earliest that a ZIP file can hold.
 pub const MTIME_SECONDS: u64 = 315_532_800;

@@ -15,8 +15,8 @@ use tar::{EntryType, Header};
 
 use super::Environment;
 use super::assembly::MTIME_SECONDS;
-use crate::scratch::{self, Scratch};
 use super::tree::{self, Listing, Node};
+use crate::scratch::{self, Scratch};
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";

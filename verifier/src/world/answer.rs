@@ -41,7 +41,8 @@ pub fn faulty(fault: Fault, state: &Mutex<State>, path: &str) -> Response {
     let endless = stream::repeat_with(move || Ok::<_, std::io::Error>(zeros()));
     match fault {
         Fault::Status(status, headers) => {
-            let detail = json!({"detail": "Request was throttled. Expected available in 1 second."});
+            let detail =
+                json!({"detail": "Request was throttled. Expected available in 1 second."});
             let mut response = plain(status_code(status), Body::from(detail.to_string()));
             for (name, value) in headers {
                 set(&mut response, &name, &value);
