@@ -51,7 +51,7 @@ impl Cgroups {
         Cgroups {
             memory: group(Controller::Memory, limits.memory_bytes),
             // One more for the container's own first process.
-            processes: group(Controller::Pids, limits.processes + 1),
+            processes: group(Controller::Pids, limits.processes.saturating_add(1)),
         }
     }
 

@@ -48,7 +48,8 @@ pub enum OperatingError {
     },
     /// A tool of ours ran into one of its limits.
     #[error(
-        "{program} was stopped ({failure}): raise the limit in the configuration if this is expected"
+        "{program} was stopped ({failure}): raise the limit in the configuration if \
+         this is expected"
     )]
     ToolLimit {
         /// The tool.

@@ -33,6 +33,9 @@ pub const STARTED: u8 = b'S';
 /// The command could not be started; a sentence follows.
 pub const FAILED: u8 = b'F';
 
+/// The lowest of priorities.
+const NICENESS: i32 = 19;
+
 /// What process 1 is to do. It is made before the fork, so that nothing is looked up inside.
 pub struct Plan {
     /// Program, found by `PATH` of `environment`, and its arguments.
@@ -45,6 +48,8 @@ pub struct Plan {
     pub stdin: String,
     /// Upper bounds for soft and hard limit; never raised.
     pub rlimits: Vec<(Resource, u64)>,
+    /// Whether every process of this machine goes before the command's.
+    pub yields: bool,
     /// Installed last.
     pub seccomp: Vec<BpfProgram>,
 }
@@ -142,6 +147,9 @@ impl Plan {
         prctl::set_dumpable(false).map_err(|e| failed("set_dumpable", &e))?;
         for (resource, limit) in &self.rlimits {
             lower(*resource, *limit).map_err(|e| failed("setrlimit", &e))?;
+        }
+        if self.yields {
+            rustix::process::nice(NICENESS).map_err(|e| failed("nice", &e))?;
         }
         // The bounding and ambient sets first: dropping from them needs capabilities.
         let sets = [

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Component, Path};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::container::{Layout, Scratch, environment};
 use crate::disk::{Found, open_file_below};
 use crate::error::While;
 use crate::log::Log;
-use crate::run::{Finished, Run, measured, run};
+use crate::run::{Finished, Run, deadline, measured, run};
 use crate::trace::Tracer;
 use crate::watch::{Ended, Reached};
 use crate::{
@@ -38,7 +38,7 @@ pub fn rebuild(
         .while_trying(|| format!("create {}", order.log.display()))?;
 
     let started = Timestamp::now();
-    let deadline = Instant::now() + Duration::from_secs(parameters.limits.wall_seconds);
+    let deadline = deadline(&parameters.limits);
     let mut execution = Execution {
         order,
         parameters,

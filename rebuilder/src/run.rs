@@ -116,10 +116,16 @@ fn start(run: &Run) -> Result<Started, OperatingError> {
         directory: "/work".to_string(),
         stdin: if run.has_input { INPUT } else { "/dev/null" }.to_string(),
         rlimits: Vec::new(),
+        yields: false,
         seccomp: seccomp_programs(run.layout.network)?,
     };
     let cgroups = Cgroups::create(run.limits);
-    let plan = Plan { rlimits: rlimits(run.limits, &cgroups), ..plan };
+    let plan = Plan {
+        rlimits: rlimits(run.limits, &cgroups),
+        // Only polling is left to end a fork bomb, and it must get its turn among thousands.
+        yields: cgroups.processes.is_none() && !process_rlimit_binds(),
+        ..plan
+    };
 
     let pipes = || "make the container's pipes".to_string();
     let (control, far_end) = UnixStream::pair().while_trying(pipes)?;
@@ -302,6 +308,13 @@ fn process_rlimit_binds() -> bool {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     version >= (5, 14) && !nix::unistd::geteuid().is_root()
+}
+
+/// When a run that begins now has used its wall time.
+pub fn deadline(limits: &Limits) -> Instant {
+    // Far enough to be never, and no overflow of the clock.
+    const SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
+    Instant::now() + Duration::from_secs(limits.wall_seconds.min(SECONDS_MAX))
 }
 
 /// The paths that a container writes to, beside the work directory.

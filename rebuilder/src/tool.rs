@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use crate::container::{Layout, Scratch, environment};
 use crate::error::While;
 use crate::rebuild::failure_of;
-use crate::run::{INPUT, Run, measured, run};
+use crate::run::{INPUT, Run, deadline, measured, run};
 use crate::watch::Ended;
 use crate::{OperatingError, ToolOrder, ToolRun};
 
@@ -41,7 +40,7 @@ pub fn tool(order: &ToolOrder) -> Result<ToolRun, OperatingError> {
         has_input: order.stdin.is_some(),
         stdout: Some(stdout),
         limits: &order.limits,
-        deadline: Instant::now() + Duration::from_secs(order.limits.wall_seconds),
+        deadline: deadline(&order.limits),
         measured: measured(&order.work, &scratch),
     };
     let finished = run(tool_run, &mut |bytes| {

@@ -155,7 +155,7 @@ async fn download(
         .download(&get, &path, &|received| stage.bytes(received))
         .await
         .with_context(|| format!("fetch {}", file.name))?;
-    stage.done(&format!("{} bytes", crate::publish::grouped(size)));
+    stage.done(&format!("{} bytes", crate::compare::report::grouped(size)));
     Ok(AuthenticFile { announced: file.clone(), path, sha256, size })
 }
 

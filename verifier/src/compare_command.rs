@@ -1,4 +1,93 @@
-//! Temporary.
-#[derive(clap::Args)]
-pub struct CompareArgs { a: String }
-pub fn run(_a: &CompareArgs) -> i32 { 2 }
+//! `verbatim compare`: the compare room alone, for any two files or directories.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::compare::{Comparison, Limits, Tier, compare, report};
+
+/// Bytes of one text or Markdown report; JSON and HTML have `Limits::report_bytes_max`.
+const TEXT_BYTES_MAX: u64 = 1_000_000;
+
+/// Compare two files or directories and say why they differ.
+///
+/// Exit status: 0 identical, 1 different, 2 trouble. FILE may be "-" for standard output; without
+/// any report option, the text goes there.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// The published file or directory
+    published: PathBuf,
+    /// The rebuilt file or directory
+    rebuilt: PathBuf,
+    /// Write the text report to FILE
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Write the JSON report to FILE
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Show everything, however large the reports become
+    #[arg(long)]
+    everything: bool,
+}
+
+/// Runs the command; the exit status.
+pub fn run(args: &CompareArgs) -> i32 {
+    match try_run(args) {
+        Ok(Tier::Bitwise) => 0,
+        Ok(_) => 1,
+        Err(error) => {
+            eprintln!("verbatim compare: {error:#}");
+            2
+        }
+    }
+}
+
+fn try_run(args: &CompareArgs) -> anyhow::Result<Tier> {
+    let mut limits = Limits::default();
+    if args.everything {
+        limits = limits.showing_everything();
+    }
+    let comparison = compare(&args.published, &args.rebuilt, None, &limits)?;
+    let text_bytes_max = if args.everything { u64::MAX } else { TEXT_BYTES_MAX };
+    if let Some(path) = &args.json {
+        write(path, &report::json(&comparison, limits.report_bytes_max))?;
+    }
+    if let Some(path) = &args.text {
+        let style =
+            if path == Path::new("-") { terminal_style() } else { report::Style::default() };
+        write(path, &report::text(&comparison, style, text_bytes_max))?;
+    }
+    if is_without_report(args) {
+        write(Path::new("-"), &report::text(&comparison, terminal_style(), text_bytes_max))?;
+    }
+    Ok(tier_of(&comparison))
+}
+
+fn tier_of(comparison: &Comparison) -> Tier {
+    comparison.tier
+}
+
+fn is_without_report(args: &CompareArgs) -> bool {
+    args.text.is_none() && args.json.is_none()
+}
+
+/// Colours on a terminal, unless NO_COLOR says otherwise; see no-color.org.
+fn terminal_style() -> report::Style {
+    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    report::Style { colour, columns: columns.unwrap_or(80).clamp(40, 200) }
+}
+
+fn write(path: &Path, report: &str) -> anyhow::Result<()> {
+    if path != Path::new("-") {
+        return fs::write(path, report).with_context(|| format!("write {}", path.display()));
+    }
+    match io::stdout().lock().write_all(report.as_bytes()) {
+        // A pager that was closed has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("write to standard output"),
+    }
+}

@@ -32,7 +32,7 @@ pub async fn demo(mut config: Config, progress: Progress) -> anyhow::Result<Demo
     let recipe = line.definitions().recipe_for(&version)?;
     let environment = environment_or_relock(&line, &recipe.environment).await?;
     let genuine = genuine::prepare(&line, &environment).await?;
-    let scratch = Scratch::new(&line.config.state.directory)?;
+    let scratch = line.scratch()?;
     let requests = scratch.directory("git-hosting")?;
     world.host_repository(&genuine.repository, &environment, &line.program, &requests);
     let files = [genuine.tgz, genuine.tar_xz];

@@ -16,6 +16,7 @@ pub mod publish;
 // What the rooms work with.
 pub mod definitions;
 pub mod environment;
+pub mod members;
 pub mod payload;
 pub mod recipe;
 pub mod release;

@@ -23,7 +23,7 @@ use crate::release::Release;
 use crate::scratch::Scratch;
 use crate::source;
 use crate::store::Store;
-use crate::verdict::{self, Judged};
+use crate::verdict::{self, Judged, Verdict};
 use crate::version::Version;
 
 /// What the rooms share: settings, one client, one store, one place to show progress.
@@ -58,7 +58,7 @@ pub enum MovedTag {
 /// Verifies one release: the whole line, in the foreground.
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
-    let scratch = Scratch::new(&line.config.state.directory)?;
+    let scratch = line.scratch()?;
     let recipe = line.definitions().recipe_for(version)?;
     let release = announced(line, version).await?;
     let environment = line.environment(&recipe.environment).await?;
@@ -79,7 +79,7 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     line.store.append(&record).await?;
     if let Some(directory) = &choices.report {
         let log = scratch.file("build.log");
-        publish::report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
+        publish::write_report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
     }
     Ok(record)
 }
@@ -90,6 +90,12 @@ impl Line {
         let store = Store::open(&config.store_path()?).await?;
         let client = Client::new()?;
         Ok(Line { config, client, store, program: Program::this(), progress })
+    }
+
+    /// A directory for the work of one run.
+    pub fn scratch(&self) -> anyhow::Result<Scratch> {
+        let place = self.config.state.directory.join("scratch");
+        Scratch::new(&place, "run").with_context(|| format!("make work in {}", place.display()))
     }
 
     /// Where recipes and environments are read from.
@@ -289,6 +295,10 @@ fn pairs<'a>(
         name: &judged.name,
         published: &file.path,
         rebuilt: judged.rebuilt.map(|_| outputs.join(&judged.name)),
+        comparison: match &judged.verdict {
+            Verdict::Different(comparison) => Some(comparison),
+            Verdict::Reproduced | Verdict::NotBuilt(_) => None,
+        },
     };
     authentic.files().iter().zip(judged).map(pair).collect()
 }

@@ -5,7 +5,7 @@
 //! shown to whoever waits; the verdict is still made from the files themselves.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rebuilder::{Artifact, Digest};
@@ -36,7 +36,7 @@ impl PublishedPayload {
         std::thread::spawn(move || {
             for (name, path) in files {
                 // A file that does not decompress is the compare room's to explain.
-                let Ok((digest, _)) = decompressed(&name, &path) else { continue };
+                let Ok((digest, _)) = digest(&name, &path) else { continue };
                 let word = if digest == payload.sha256 { "is" } else { "is NOT" };
                 let rebuilt = &payload.name;
                 progress.say(&format!(
@@ -47,12 +47,14 @@ impl PublishedPayload {
     }
 }
 
-fn decompressed(name: &str, path: &Path) -> std::io::Result<(Digest, u64)> {
-    let file = BufReader::new(File::open(path)?);
-    let stream: Box<dyn Read> = if name.ends_with(".tgz") {
-        Box::new(flate2::bufread::MultiGzDecoder::new(file))
-    } else {
-        Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file))
-    };
-    Digest::of_reader(stream.take(PAYLOAD_BYTES_MAX))
+/// The stream inside a published file, told by its name.
+pub fn decompressed<'a>(name: &str, file: impl BufRead + 'a) -> Box<dyn Read + 'a> {
+    if name.ends_with(".tgz") {
+        return Box::new(flate2::bufread::MultiGzDecoder::new(file).take(PAYLOAD_BYTES_MAX));
+    }
+    Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file).take(PAYLOAD_BYTES_MAX))
+}
+
+fn digest(name: &str, path: &Path) -> std::io::Result<(Digest, u64)> {
+    Digest::of_reader(decompressed(name, BufReader::new(File::open(path)?)))
 }

@@ -6,21 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::compare;
+use crate::compare::{self, Comparison, report};
+use crate::members;
 use crate::record::{Record, RecordStatus, RecordedArtifact, VerdictName};
-
-/// Thousands apart: `22,856,016`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// The record in a few lines of plain text.
 pub fn text(record: &Record) -> String {
@@ -36,7 +24,7 @@ pub fn text(record: &Record) -> String {
     for artifact in &record.artifacts {
         lines.push(format!("  {:width$}   {}", artifact.name, verdict_text(artifact)));
         for cause in &artifact.causes {
-            lines.push(format!("  {:width$}     {cause}", ""));
+            lines.push(format!("  {:width$}     {} {}", "", cause.cause.as_str(), report::cause_text(cause)));
         }
         lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
     }
@@ -44,11 +32,11 @@ pub fn text(record: &Record) -> String {
 }
 
 fn verdict_text(artifact: &RecordedArtifact) -> String {
-    let tier = artifact.tier.map(|tier| format!(" ({tier})")).unwrap_or_default();
+    let tier = artifact.tier.map(|tier| format!(" ({})", tier.as_str())).unwrap_or_default();
     match artifact.verdict {
         VerdictName::Reproduced => format!(
             "reproduced, bit for bit   ({} bytes, sha256 {}…)",
-            grouped(artifact.published.size),
+            report::grouped(artifact.published.size),
             &artifact.published.sha256.to_string()[..8]
         ),
         VerdictName::Different => format!("different{tier}: {}", artifact.summary),
@@ -62,7 +50,7 @@ const PATHS_SHOWN_MAX: usize = 10;
 fn unexplained_lines(artifact: &RecordedArtifact) -> impl Iterator<Item = String> {
     let shown = artifact.unexplained.iter().take(PATHS_SHOWN_MAX);
     let lines: Vec<String> =
-        shown.map(|path| format!("UNEXPLAINED {}", compare::printable(path))).collect();
+        shown.map(|path| format!("UNEXPLAINED {}", report::printable(path))).collect();
     let rest = artifact.unexplained.len().saturating_sub(PATHS_SHOWN_MAX);
     let more = (rest > 0).then(|| format!("and {rest} more unexplained"));
     lines.into_iter().chain(more)
@@ -74,10 +62,13 @@ pub struct Pair<'a> {
     pub published: &'a Path,
     /// None when nothing was built.
     pub rebuilt: Option<PathBuf>,
+    /// What explains a difference.
+    pub comparison: Option<&'a Comparison>,
 }
 
-/// Writes record.json, build.log and the member lists of both sides into `directory`.
-pub fn report(
+/// Writes record.json, build.log, the member lists of both sides and, where a file differs, the
+/// difference as text and JSON into `directory`.
+pub fn write_report(
     directory: &Path,
     record: &Record,
     log: &Path,
@@ -92,11 +83,19 @@ pub fn report(
         let sides = [("published", Some(pair.published)), ("rebuilt", pair.rebuilt.as_deref())];
         for (side, path) in sides {
             let Some(path) = path else { continue };
-            let list = compare::members(path, &compare::Limits::default());
+            let list = members::list(path);
             // A file that is no archive has no members to list; the record says so already.
-            let list = list.unwrap_or_else(|error| format!("# {error}\n"));
+            let list = list.unwrap_or_else(|error| format!("# {error:#}\n"));
             let file = directory.join(format!("{}.{side}.members.txt", pair.name));
             write(&file, list.as_bytes())?;
+        }
+        if let Some(comparison) = pair.comparison {
+            let limits = compare::Limits::default();
+            let text = report::text(comparison, report::Style::default(), limits.report_bytes_max);
+            let json = report::json(comparison, limits.report_bytes_max);
+            let file = |kind| directory.join(format!("{}.difference.{kind}", pair.name));
+            write(&file("txt"), text.as_bytes())?;
+            write(&file("json"), json.as_bytes())?;
         }
     }
     Ok(())
@@ -120,14 +119,4 @@ pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn set_usual_mode(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22856016, "22,856,016")] {
-            assert_eq!(super::grouped(number), text);
-        }
-    }
 }

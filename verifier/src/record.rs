@@ -200,7 +200,7 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
     };
     match &judged.verdict {
         Verdict::Reproduced => RecordedArtifact {
-            summary: format!("identical, {} bytes", crate::publish::grouped(judged.published.size)),
+            summary: format!("identical, {} bytes", crate::compare::report::grouped(judged.published.size)),
             ..base
         },
         Verdict::Different(comparison) => RecordedArtifact {

@@ -1,144 +1,154 @@
-//! A directory for the work of one run, gone when the run is over, however it ended.
+//! Directories for unfinished work, named `….partial-<unique>`, that never outlive their process.
 //!
-//! Each run holds a lock on `NAME.lock` beside its directory `NAME`. The kernel lets go of the lock
-//! when the process dies, so the next run can tell what a kill -9 left behind, and removes it.
+//! Each is held by an advisory lock on the directory itself, which the kernel drops when the
+//! process dies, however it dies. Whoever makes the next one removes those that nobody holds, so
+//! `kill -9` leaves nothing behind for longer than until the next run. Two processes at once never
+//! remove each other's.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// One run's own directory.
+const MARK: &str = ".partial-";
+
+/// A directory of this process; removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    directory: PathBuf,
-    lock_path: PathBuf,
-    // Held until the directory is gone.
-    _lock: File,
+    path: PathBuf,
+    /// Keeps the directory from being swept.
+    _held: File,
 }
 
 impl Scratch {
-    /// A new empty directory below `<state>/scratch`; removes those of runs that died.
-    pub fn new(state: &Path) -> anyhow::Result<Scratch> {
-        let place = state.join("scratch");
-        fs::create_dir_all(&place).with_context(|| format!("make {}", place.display()))?;
-        sweep(&place).with_context(|| format!("clean up {}", place.display()))?;
+    /// Makes `parent/stem.partial-<unique>` and removes what dead processes left in `parent`.
+    pub fn new(parent: &Path, stem: &str) -> io::Result<Scratch> {
+        fs::create_dir_all(parent)?;
+        sweep(parent)?;
         loop {
-            let directory = place.join(uuid::Uuid::now_v7().to_string());
-            let lock_path = directory.with_extension("lock");
-            let lock = File::create_new(&lock_path)
-                .with_context(|| format!("make {}", lock_path.display()))?;
-            // Another run's sweep may have taken the lock file between the two lines above.
-            if lock.try_lock().is_err() || !names(&lock_path, &lock) {
-                continue;
+            let unique = uuid::Uuid::now_v7().simple();
+            let path = parent.join(format!("{stem}{MARK}{unique}"));
+            fs::create_dir(&path)?;
+            // Another process may sweep between these two lines: then start again.
+            if let Some(held) = hold(&path)? {
+                return Ok(Scratch { path, _held: held });
             }
-            fs::create_dir(&directory).with_context(|| format!("make {}", directory.display()))?;
-            return Ok(Scratch { directory, lock_path, _lock: lock });
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Makes the subdirectory `name`.
     pub fn directory(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let path = self.directory.join(name);
+        let path = self.file(name);
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(path)
     }
 
-    /// The path of a file `name`, which is not made.
+    /// The path of the file `name`, which is not made.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.path.join(name)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next run's sweep.
-        if remove_tree(&self.directory).is_ok() {
-            let _ = fs::remove_file(&self.lock_path);
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
 
-/// Whether `path` still names the open file `file`.
-fn names(path: &Path, file: &File) -> bool {
-    match (fs::metadata(path), file.metadata()) {
-        (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
-        _ => false,
+/// Removes a tree that may be gone already.
+pub fn remove(path: &Path) -> io::Result<()> {
+    // Steps may have taken their directories' permissions away.
+    match rebuilder::remove_tree(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
-fn sweep(place: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(place)? {
-        let lock_path = entry?.path();
-        if lock_path.extension().is_none_or(|extension| extension != "lock") {
+/// Locks the directory, unless somebody else holds it or has replaced it.
+fn hold(path: &Path) -> io::Result<Option<File>> {
+    let directory = match File::open(path) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match directory.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let still_there = match fs::symlink_metadata(path) {
+        Ok(found) => found.ino() == directory.metadata()?.ino(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    Ok(still_there.then_some(directory))
+}
+
+/// Removes what dead processes left in `parent`, which need not exist.
+pub fn sweep(parent: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_partial = entry.file_name().to_string_lossy().contains(MARK);
+        if !is_partial || !entry.file_type()?.is_dir() {
             continue;
         }
-        // Gone already: another run sweeps at the same time.
-        let Ok(lock) = File::open(&lock_path) else { continue };
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => continue,
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        remove_tree(&lock_path.with_extension(""))?;
-        match fs::remove_file(&lock_path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        // What another user left cannot be removed, and is not in the way either.
+        if let Err(error) = sweep_one(&entry.path()) {
+            tracing::warn!("cannot remove {}: {error}", entry.path().display());
         }
     }
     Ok(())
 }
 
-/// Removes a tree that hostile steps may have filled: directories without permissions included.
-pub fn remove_tree(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => {}
-    }
-    let mut pending = vec![directory.to_owned()];
-    while let Some(path) = pending.pop() {
-        fs::set_permissions(&path, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-    }
-    fs::remove_dir_all(directory)
+fn sweep_one(path: &Path) -> io::Result<()> {
+    let Some(_held) = hold(path)? else { return Ok(()) };
+    tracing::info!("removing {}, left by a process that died", path.display());
+    remove(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File, Permissions};
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::Scratch;
+    use super::*;
 
     #[test]
-    fn a_finished_run_leaves_nothing() {
-        let state = tempfile::tempdir().unwrap();
-        let scratch = Scratch::new(state.path()).unwrap();
-        let work = scratch.directory("work").unwrap();
-        fs::create_dir(work.join("closed")).unwrap();
-        fs::write(work.join("closed/file"), "x").unwrap();
-        fs::set_permissions(work.join("closed"), Permissions::from_mode(0o000)).unwrap();
+    fn a_directory_without_permissions_is_removed_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(parent.path(), "run").unwrap();
+        let closed = scratch.directory("work").unwrap().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::write(closed.join("file"), "x").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         drop(scratch);
-        assert_eq!(fs::read_dir(state.path().join("scratch")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_a_dead_run_left_is_swept_and_a_living_run_is_spared() {
-        let state = tempfile::tempdir().unwrap();
-        let living = Scratch::new(state.path()).unwrap();
-        let place = state.path().join("scratch");
-        File::create(place.join("dead.lock")).unwrap();
-        fs::create_dir_all(place.join("dead/work/deep")).unwrap();
-        let _next = Scratch::new(state.path()).unwrap();
-        assert!(!place.join("dead").exists() && !place.join("dead.lock").exists());
-        assert!(living.file("").exists());
+    fn what_a_dead_process_left_is_removed_and_what_a_living_one_uses_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("x.partial-1");
+        fs::create_dir_all(dead.join("deep")).unwrap();
+        let other = parent.path().join("finished");
+        fs::create_dir(&other).unwrap();
+        let living = Scratch::new(parent.path(), "x").unwrap();
+        let second = Scratch::new(parent.path(), "x").unwrap();
+        assert!(!dead.exists());
+        assert!(other.exists() && living.path().exists() && second.path().exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists() && second.path().exists());
     }
 }

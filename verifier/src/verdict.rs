@@ -1,4 +1,4 @@
-//! Rooms 4, compare: pairs every published file with the rebuilt one and judges it.
+//! Room 4, compare: pairs every published file with the rebuilt one and judges it.
 //!
 //! The verdict comes from the bytes of the two files; the trace of the rebuild only helps to say
 //! which member of an archive nobody accounts for.
@@ -61,7 +61,7 @@ fn judge_file(file: &AuthenticFile, rebuild: &Rebuild, outputs: &Path) -> anyhow
         .find(|artifact| artifact.name == name)
         .with_context(|| format!("the recipe has no output named {name}"))?;
     let rebuilt = Some(SizedDigest { sha256: artifact.sha256, size: artifact.size });
-    let comparison = compare::compare_with(
+    let comparison = compare::compare(
         &file.path,
         &outputs.join(&name),
         Some(&rebuild.trace),

@@ -210,7 +210,10 @@ fn system_calls_that_attack_the_kernel_are_refused() {
     let script: String = calls
         .iter()
         .map(|(name, call, _)| {
-            format!("perl -e '$! = 0; my $r = syscall({call}); print \"{name}=\", $r < 0 ? $!+0 : \"allowed\", \"\\n\"'\n")
+            format!(
+                "perl -e '$! = 0; my $r = syscall({call});
+                 print \"{name}=\", $r < 0 ? $!+0 : \"allowed\", \"\\n\"'\n"
+            )
         })
         .collect();
     let ran = inside(&script);

@@ -21,7 +21,7 @@ use nix::sys::time::TimeSpec;
 use rebuilder::{Digest, HashingReader};
 
 use super::definition::TreePath;
-use super::scratch::Scratch;
+use crate::scratch::Scratch;
 use super::tree::{self, Listing, Node, PATHS_MAX};
 
 /// Modification time of everything, 1980-01-01: the earliest that a ZIP file can hold.

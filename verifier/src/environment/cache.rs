@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rebuilder::Digest;
 
-use super::scratch::{self, Scratch};
+use crate::scratch::{self, Scratch};
 
 /// The cache of one state directory.
 #[derive(Clone, Debug)]

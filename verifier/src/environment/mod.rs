@@ -20,7 +20,6 @@ mod index;
 mod machine;
 mod oci;
 mod package;
-mod scratch;
 mod signature;
 mod supply;
 #[cfg(test)]
@@ -36,6 +35,7 @@ use rebuilder::{Digest, ToolOrder, ToolRun};
 use url::Url;
 
 use crate::http::Client;
+use crate::scratch;
 
 pub use definition::{
     ArchivePath, EnvironmentSpec, InvalidText, Lock, LockedPackage, LockedWheel, Requirement,

@@ -15,7 +15,7 @@ use tar::{EntryType, Header};
 
 use super::Environment;
 use super::assembly::MTIME_SECONDS;
-use super::scratch::{self, Scratch};
+use crate::scratch::{self, Scratch};
 use super::tree::{self, Listing, Node};
 
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";

@@ -65,7 +65,7 @@ async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::R
     stage.done("from Debian's source package, digest as published");
 
     let stage = line.progress.stage("remake the .tgz and the git repository");
-    let scratch = Scratch::new(&line.config.state.directory)?;
+    let scratch = line.scratch()?;
     let name = format!("Python-{VERSION}");
     let fetched = scratch.file(&format!("{name}.tar.xz"));
     fs::write(&fetched, &bytes).context("keep the genuine release")?;
