@@ -4,6 +4,8 @@
 //! the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
 #![allow(clippy::disallowed_methods)]
 
+mod authenticate;
+mod feed;
 mod record;
 
 use tests::{Place, Scene};
