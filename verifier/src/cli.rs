@@ -130,9 +130,16 @@ pub fn main() -> ExitCode {
 }
 
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed standard error is no reason to panic.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(TROUBLE) } else { ExitCode::SUCCESS }
+    // A closed standard error or output is no reason to panic.
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // It repeats the argument, which a script may have taken from anywhere.
+    let mut text = error.render().to_string();
+    text.retain(|c| !c.is_control() || c == '\n');
+    let _ = write!(std::io::stderr(), "{text}");
+    ExitCode::from(TROUBLE)
 }
 
 fn status(code: i32) -> ExitCode {

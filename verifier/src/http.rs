@@ -151,7 +151,7 @@ impl Client {
                 start.retry(backoff()).when(HttpError::is_passing).adjust(wait_as_asked).await?;
             let first = body.append(response, get, &mut file, progress).await;
             match first {
-                Err(HttpError::Cut { .. }) if body.size_bytes > 0 => {
+                Err(HttpError::Cut { .. }) => {
                     let response = self.send(get, body.size_bytes).await?;
                     body.append(response, get, &mut file, progress).await?;
                 }

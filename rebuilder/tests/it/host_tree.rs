@@ -108,8 +108,8 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The absolute paths that `ldd` prints, without the "path:" of its headings.
-fn libraries_of(programs: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, String> {
+/// The libraries of `programs`: the absolute paths that `ldd` prints, without the "path:" of its headings.
+pub fn libraries_of(programs: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, String> {
     let output = Command::new("ldd")
         .args(programs)
         .output()
@@ -132,7 +132,8 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
+/// Copies a program or library, readable and executable for everybody.
+pub fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let failed =
         |error: std::io::Error| format!("copy {} to {}: {error}", from.display(), to.display());
     if let Some(parent) = to.parent() {

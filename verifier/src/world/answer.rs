@@ -3,11 +3,12 @@
 use std::io::SeekFrom;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -15,6 +16,8 @@ use super::State;
 use super::server::{plain, served};
 
 const CHUNK_BYTES: usize = 64 << 10;
+/// What has been handed to the server is on its way after so long.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What may go wrong with an answer.
 #[derive(Clone, Debug)]
@@ -74,8 +77,13 @@ fn cut(file: Option<&Path>, bytes: u64) -> Response {
     let whole = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
     let length = whole.len().to_string();
     let start = whole.get(..bytes as usize).unwrap_or(&whole).to_vec();
-    let parts = [Ok(Bytes::from(start)), Err(std::io::Error::other("cut"))];
-    let mut response = plain(StatusCode::OK, Body::from_stream(stream::iter(parts)));
+    let cut = stream::once(async {
+        // Or else the server closes the connection before it has sent what came first.
+        tokio::time::sleep(FLUSHED_WITHIN).await;
+        Err(std::io::Error::other("cut"))
+    });
+    let parts = stream::iter([Ok(Bytes::from(start))]).chain(cut);
+    let mut response = plain(StatusCode::OK, Body::from_stream(parts));
     set(&mut response, "content-length", &length);
     response
 }

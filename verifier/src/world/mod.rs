@@ -47,6 +47,8 @@ pub struct State {
     pub faults: HashMap<String, (Fault, u32)>,
     /// Paths of all requests so far.
     pub requests: Vec<String>,
+    /// The Range headers of those that had one.
+    pub ranges: Vec<String>,
     git: Option<Arc<git::Host>>,
 }
 

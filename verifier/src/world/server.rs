@@ -39,15 +39,17 @@ enum Plan {
 
 async fn handle(Shared(state): Shared<SharedState>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let plan = plan(&mut locked(&state), &path, request.uri().query().unwrap_or_default());
+    let range = request.headers().get(header::RANGE).cloned();
+    let plan = {
+        let mut state = locked(&state);
+        state.ranges.extend(range.as_ref().and_then(|range| Some(range.to_str().ok()?.to_owned())));
+        plan(&mut state, &path, request.uri().query().unwrap_or_default())
+    };
     match plan {
         Plan::Fault(fault) => answer::faulty(fault, &state, &path),
         Plan::Json(rows) => answer::json(&Value::Array(rows)),
         Plan::Error(status, detail) => answer::problem(status, detail),
-        Plan::File(file) => {
-            let range = request.headers().get(header::RANGE).cloned();
-            answer::file(&file, range.as_ref(), u64::MAX).await
-        }
+        Plan::File(file) => answer::file(&file, range.as_ref(), u64::MAX).await,
         Plan::Git(host) => {
             let (parts, body) = request.into_parts();
             match to_bytes(body, REQUEST_BYTES_MAX).await {

@@ -1,0 +1,7 @@
+//! The `verbatim` program, built for these tests.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    verifier::cli::main()
+}
