@@ -33,7 +33,9 @@ pub fn text(record: &Record) -> String {
         }
         lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
     }
-    lines.join("\n") + "\n"
+    // Names of members stand in summaries, causes and paths, and come from the published archive.
+    let harmless: Vec<String> = lines.iter().map(|line| report::printable(line)).collect();
+    harmless.join("\n") + "\n"
 }
 
 fn verdict_text(artifact: &RecordedArtifact) -> String {
@@ -54,8 +56,7 @@ const PATHS_SHOWN_MAX: usize = 10;
 
 fn unexplained_lines(artifact: &RecordedArtifact) -> impl Iterator<Item = String> {
     let shown = artifact.unexplained.iter().take(PATHS_SHOWN_MAX);
-    let lines: Vec<String> =
-        shown.map(|path| format!("UNEXPLAINED {}", report::printable(path))).collect();
+    let lines: Vec<String> = shown.map(|path| format!("UNEXPLAINED {path}")).collect();
     let rest = artifact.unexplained.len().saturating_sub(PATHS_SHOWN_MAX);
     let more = (rest > 0).then(|| format!("and {rest} more unexplained"));
     lines.into_iter().chain(more)
