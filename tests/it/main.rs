@@ -5,8 +5,11 @@
 #![allow(clippy::disallowed_methods)]
 
 mod authenticate;
+mod compare;
 mod feed;
+mod rebuild;
 mod record;
+mod source;
 
 use tests::{Place, Scene};
 

@@ -194,7 +194,7 @@ fn make(directory: &Path, program: &Path) -> Result<(), String> {
     lock(directory, program)?;
     let repository = directory.join("source.git");
     source::make_repository(&repository, &directory.join("source"))?;
-    source::publish(&repository, &directory.join("published"))
+    source::publish(&repository, &directory.join("published"), source::HONEST)
 }
 
 /// The program under test pins and assembles the environment itself.

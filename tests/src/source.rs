@@ -53,27 +53,46 @@ fn write_tree(work: &Path) -> std::io::Result<()> {
     symlink("Lib/hello.py", work.join("hello.py"))
 }
 
-/// What the release manager of [`VERSION`] did, with this machine's own programs.
+/// What the release manager of [`VERSION`] did, with this machine's own programs. `$TAMPER` is what
+/// somebody else did to the tree.
 const PUBLISH: &str = r#"
 umask 022
 git --git-dir="$REPOSITORY" archive --format=tar --prefix="Python-$VERSION/" "v$VERSION" | tar xf -
-rm -rf Python-$VERSION/{.gitattributes,.gitignore,.github,Misc/mypy,Doc/build}
-tar cf source.tar --sort=name --mtime=@1750000000 --clamp-mtime \
+cd "Python-$VERSION"
+rm -rf .gitattributes .gitignore .github Misc/mypy Doc/build
+eval "$TAMPER"
+cd ..
+tar cf source.tar --sort=name --mtime="@$MTIME" --clamp-mtime \
     --owner=0 --group=0 --numeric-owner \
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
     --mode=go+u,go-w "Python-$VERSION/"
 cat source.tar | gzip -n9 > "Python-$VERSION.tgz"
-cat source.tar | xz -6 -T1 > "Python-$VERSION.tar.xz"
+cat source.tar | xz $XZ > "Python-$VERSION.tar.xz"
 rm -rf source.tar "Python-$VERSION"
 "#;
 
+/// How a release is published.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// Commands that run in the tree before it is packed.
+    pub tamper: &'a str,
+    /// Modification time of everything.
+    pub mtime: u64,
+    /// Options of xz.
+    pub xz: &'a str,
+}
+
+/// As it should be.
+pub const HONEST: Publication = Publication { tamper: "", mtime: 1_750_000_000, xz: "-6 -T1" };
+
 /// Publishes the release of `repository` into the directory `published`.
-pub fn publish(repository: &Path, published: &Path) -> Result<(), String> {
+pub fn publish(repository: &Path, published: &Path, how: Publication) -> Result<(), String> {
     fs::create_dir_all(published)
         .map_err(|error| format!("make {}: {error}", published.display()))?;
     let mut command = program("bash");
     command.args(["-euo", "pipefail", "-c", PUBLISH]).current_dir(published);
     command.env("REPOSITORY", repository).env("VERSION", VERSION);
+    command.env("TAMPER", how.tamper).env("MTIME", how.mtime.to_string()).env("XZ", how.xz);
     succeed(command)
 }
 
