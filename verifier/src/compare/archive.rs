@@ -15,7 +15,7 @@ use super::kept::Kept;
 use super::leftover;
 use super::limits::Stop;
 use super::member::Member;
-use super::tally::Tally;
+use super::tally::{Examples, Tally};
 use super::tar::Kind;
 
 type Reader<'a> = Box<dyn Read + Send + 'a>;
@@ -34,6 +34,7 @@ pub(super) struct Findings {
     /// Positions of the members of each pair, to compare the order.
     positions: Vec<(u64, u64)>,
     pub(super) changed: u64,
+    pub(super) changed_examples: Examples,
     pub(super) changed_mode: u64,
     /// Published paths whose content the rebuilt side does not have.
     pub(super) unexplained: BTreeSet<String>,
@@ -68,6 +69,7 @@ impl<'a> Archive<'a> {
             kept: Kept::new(limits),
             positions: Vec::new(),
             changed: 0,
+            changed_examples: Examples::default(),
             changed_mode: 0,
             unexplained: BTreeSet::new(),
             postponed: Vec::new(),
@@ -126,6 +128,7 @@ impl<'a> Archive<'a> {
                 return Ok(None);
             }
             findings.changed += 1;
+            findings.changed_examples.add(&a.path);
             findings.unexplained.insert(a.path.clone());
         }
         if a.kind != b.kind || a.kind != Kind::File {
@@ -172,17 +175,16 @@ impl<'a> Archive<'a> {
         let [lane_a, _] = &scan.lanes;
         let members = lane_a.members;
         let pairs = scan.findings.positions.len() as u64;
-        let mut causes = frame::causes(&scan, &facts, format);
+        let causes = frame::causes(&scan, &facts, format);
         let findings = scan.findings;
         let mut tallied = findings.tally.causes(pairs);
         relative_examples(&mut tallied, lane_a);
-        causes.extend(tallied);
         for (side, walked) in [Side::Published, Side::Rebuilt].into_iter().zip(&scan.walked) {
             if let Some(stop) = &walked.stop {
                 note_stop(&mut node, side, stop);
             }
         }
-        node.causes.extend(causes);
+        node.causes.extend(causes.into_iter().chain(tallied));
         node.causes.sort_by_key(|cause| cause.cause);
         (node.children, node.children_omitted) = findings.kept.finish();
         for child in &mut node.children {
@@ -237,7 +239,18 @@ pub(super) fn add_node(findings: &mut Findings, node: Difference, index: u64) {
 }
 
 fn inner_causes(node: &Difference) -> BTreeSet<CauseId> {
-    let mut ids: BTreeSet<CauseId> = node.causes.iter().map(|cause| cause.cause).collect();
+    // Which members changed inside an archive is the tree's business; here it would only repeat it.
+    let told = |cause: &&Cause| {
+        !matches!(
+            cause.cause,
+            CauseId::MemberChanged
+                | CauseId::MemberAdded
+                | CauseId::MemberRemoved
+                | CauseId::MemberRenamed
+        )
+    };
+    let mut ids: BTreeSet<CauseId> =
+        node.causes.iter().filter(told).map(|cause| cause.cause).collect();
     for child in &node.children {
         ids.extend(inner_causes(child));
     }

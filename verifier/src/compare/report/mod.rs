@@ -8,21 +8,9 @@ mod text;
 pub use json::json;
 pub use text::{Style, text};
 
+pub use super::cause::grouped;
 use super::cause::{Cause, CauseId};
 use super::difference::{Detail, Difference, Format, Origin, Tier};
-
-/// 22856016 as `22,856,016`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
 
 /// `1 member`, `2 members`.
 pub(super) fn counted(number: u64, noun: &str) -> String {
@@ -71,7 +59,10 @@ pub(super) fn cause_text(cause: &Cause) -> String {
         CauseId::MemberRemoved | CauseId::MemberAdded | CauseId::MemberRenamed => {
             format!("{} {}{examples}", counted(cause.members, "member"), cause.detail)
         }
-        CauseId::MemberChanged => format!("{members} {}", cause.detail),
+        CauseId::MemberChanged => format!("{members} {}{examples}", cause.detail),
+        CauseId::TarOrder | CauseId::ZipOrder => {
+            format!("{}: {members} of {} moved", cause.detail, counted(cause.of, "member"))
+        }
         _ if cause.of == 0 => cause.detail.clone(),
         _ => {
             // Naming members helps while they are few.

@@ -97,14 +97,19 @@ impl TarFields {
     }
 
     /// The fields that differ between `self`, published, and `rebuilt`. Never empty when the raw
-    /// headers differ, except for what the caller sees elsewhere: path, link, size, type.
-    pub(in crate::compare) fn deltas(&self, rebuilt: &TarFields) -> Vec<Delta> {
+    /// headers differ and `same_rest` says that path, link, size and type do not.
+    pub(in crate::compare) fn deltas(&self, rebuilt: &TarFields, same_rest: bool) -> Vec<Delta> {
         let mut deltas = Vec::new();
         if self.raw == rebuilt.raw {
             return deltas;
         }
         self.metadata_deltas(rebuilt, &mut deltas);
         self.dialect_deltas(rebuilt, &mut deltas);
+        if deltas.is_empty() && same_rest {
+            let raw = |fields: &TarFields| Value::Text(hex::encode(&fields.raw[..4]));
+            let field = "unused header bytes, digest";
+            add(&mut deltas, CauseId::TarEncoding, field, raw(self), raw(rebuilt));
+        }
         deltas
     }
 
@@ -133,7 +138,6 @@ impl TarFields {
 
     fn dialect_deltas(&self, rebuilt: &TarFields, deltas: &mut Vec<Delta>) {
         let (a, b) = (self, rebuilt);
-        let known = deltas.len();
         add(deltas, CauseId::TarFormat, "magic", a.dialect(), b.dialect());
         let device = |major: [u8; 8], minor: [u8; 8]| Value::Text(device_name(major, minor));
         let (device_a, device_b) = (device(a.devmajor, a.devminor), device(b.devmajor, b.devminor));
@@ -164,15 +168,11 @@ impl TarFields {
         }
         let style = |fields: &TarFields| Value::Text(fields.style_name());
         add(deltas, CauseId::TarEncoding, "numbers", style(a), style(b));
-        if deltas.len() == known && known == 0 {
-            let raw = |fields: &TarFields| Value::Text(hex::encode(&fields.raw[..4]));
-            add(deltas, CauseId::TarEncoding, "unused header bytes, digest", raw(a), raw(b));
-        }
     }
 
     fn dialect(&self) -> Value {
         let name = match &self.magic {
-            b"ustar\x0000" => "posix (magic \"ustar\\0\", version \"00\")".into(),
+            b"ustar\x0000" => "posix: pax or ustar (magic \"ustar\\0\", version \"00\")".into(),
             b"ustar  \x00" => "gnu (magic \"ustar  \\0\")".into(),
             [0, 0, 0, 0, 0, 0, 0, 0] => "v7 (no magic)".into(),
             other => format!("magic {:?}", name_of(other)),
