@@ -124,4 +124,3 @@ pub fn grouped(number: u64) -> String {
     }
     grouped
 }
-

@@ -65,12 +65,12 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
     add(CauseId::MemberAdded, added, "only rebuilt".into(), &lone.rebuilt_examples);
     let renamed = "under another path on each side".to_owned();
     add(CauseId::MemberRenamed, lone.renamed, renamed, &lone.renamed_examples);
-    let all = a.members.min(b.members);
+    let all = order_length(scan);
     let mut changed = scan.findings.changed_examples.clone().into_vec();
     for example in &mut changed {
         *example = a.relative(example).to_owned();
     }
-    add(CauseId::MemberChanged, pairs, format!("of {} members", grouped(all)), &changed);
+    add(CauseId::MemberChanged, pairs, format!("of {} members changed", grouped(all)), &changed);
     if a.top != b.top && a.single_top && b.single_top {
         let name = |lane: &Lane| format!("{:?}", lane.top.as_deref().unwrap_or_default());
         let detail = format!("{} → {}", name(a), name(b));
@@ -83,7 +83,7 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
             order_name(a),
             order_name(b)
         );
-        let of = scan.rebuilt_order().len() as u64;
+        let of = all;
         causes.push(Cause { cause: id, members: facts.moved, of, detail, examples: Vec::new() });
     }
     if a.duplicates != b.duplicates {
@@ -97,6 +97,11 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
         causes.extend(frame_a.causes(frame_b));
     }
     causes
+}
+
+/// Members that are on both sides.
+fn order_length(scan: &Scan) -> u64 {
+    scan.rebuilt_order().len() as u64
 }
 
 fn order_name(lane: &Lane) -> &'static str {

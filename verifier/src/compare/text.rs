@@ -177,9 +177,10 @@ fn hunk(group: &[DiffOp], old: &[&[u8]], new: &[&[u8]], shown: &mut Shown) -> Op
 
 /// The first lines of a text that only one side has.
 pub(super) fn excerpt(content: &[u8], meter: &Meter) -> Detail {
+    let limits = meter.limits;
     let mut shown = Shown {
-        lines_left: meter.limits.detail_lines_max,
-        bytes_left: meter.limits.detail_bytes_max,
+        lines_left: limits.detail_lines_max / 4,
+        bytes_left: limits.detail_bytes_max / 4,
         changes: 0,
         full: false,
     };

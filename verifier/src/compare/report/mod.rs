@@ -2,15 +2,30 @@
 //! comparison gives the same bytes. Names and content are hostile and escaped for each medium.
 
 mod escape;
+mod html;
 mod json;
+mod markdown;
 mod text;
 
+pub use html::{Layout, html};
 pub use json::json;
+pub use markdown::{COMMENT_BYTES_MAX, markdown};
 pub use text::{Style, text};
 
 pub use super::cause::grouped;
 use super::cause::{Cause, CauseId};
 use super::difference::{Detail, Difference, Format, Origin, Tier};
+
+/// The tier for people.
+pub(super) fn tier_words(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Bitwise => "identical",
+        Tier::Payload => "identical inside, other compression",
+        Tier::Replayed => "identical once metadata is replayed",
+        Tier::Contents => "same contents, other metadata",
+        Tier::Different => "different",
+    }
+}
 
 /// `1 member`, `2 members`.
 pub(super) fn counted(number: u64, noun: &str) -> String {
@@ -44,7 +59,15 @@ pub(super) fn summary(tier: Tier, causes: &[Cause], members: u64) -> String {
 }
 
 fn brief(cause: &Cause) -> String {
-    format!("{} {}", cause.cause.as_str(), cause_text(cause))
+    let text = cause_text(cause);
+    match cause.cause {
+        // These say in words what their ids say.
+        CauseId::MemberRemoved
+        | CauseId::MemberAdded
+        | CauseId::MemberRenamed
+        | CauseId::MemberChanged => text,
+        id => format!("{} {text}", id.as_str()),
+    }
 }
 
 /// The line of a cause without its id.
