@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cause::{Cause, CauseId};
 use super::container::{Container, Visitor, Walked, walk_tar};
-use super::desk::{Arrived, Desk, Lane, Pair};
+use super::desk::{Arrived, Desk, Lane, Pair, Tops};
 use super::differ::{Differ, Found, content_of, empty_node, note_stop};
-use super::difference::{Change, Difference, Format, Note, Side};
+use super::difference::{Change, Difference, Format, Note, Side, Tier};
 use super::frame;
 use super::kept::Kept;
 use super::leftover;
@@ -54,16 +54,20 @@ impl<'a> Archive<'a> {
         node: Difference,
         readers: Option<[Reader<'a>; 2]>,
     ) -> io::Result<Found> {
-        let first = self.scan(readers, true)?;
+        let tops = match self.containers[0] {
+            Container::Directory(_) => Tops::None,
+            Container::Tar(_) | Container::Zip(_) => Tops::Mapped,
+        };
+        let first = self.scan(readers, tops)?;
         let tops_differ = first.lanes[0].top != first.lanes[1].top;
         let mapped_wrongly = tops_differ && !first.lanes.iter().all(|lane| lane.single_top);
-        let scan = if mapped_wrongly { self.scan(None, false)? } else { first };
+        let scan = if mapped_wrongly { self.scan(None, Tops::Kept)? } else { first };
         self.conclude(node, scan)
     }
 
-    fn scan(&self, readers: Option<[Reader<'a>; 2]>, map_top: bool) -> io::Result<Scan> {
+    fn scan(&self, readers: Option<[Reader<'a>; 2]>, tops: Tops) -> io::Result<Scan> {
         let limits = self.differ.meter.limits;
-        let desk = Desk::new(limits, map_top);
+        let desk = Desk::new(limits, tops);
         let findings = Mutex::new(Findings {
             tally: Tally::default(),
             kept: Kept::new(limits),
@@ -196,6 +200,11 @@ impl<'a> Archive<'a> {
             if let Change::Renamed(to) = &mut child.change {
                 *to = scan.lanes[1].relative(to).to_owned();
             }
+        }
+        if node.causes.is_empty() && node.children.is_empty() && tier != Tier::Payload {
+            // The bytes differ, so something must be said.
+            let id = if format == Format::Zip { CauseId::ZipHeaders } else { CauseId::TarEncoding };
+            node.causes.push(Cause::whole(id, "bytes that belong to no member and no known field"));
         }
         let unexplained = findings.unexplained.iter();
         let unexplained = unexplained.map(|path| lane_a.relative(path).to_owned()).collect();

@@ -39,8 +39,8 @@ impl Facts {
         let same_contents = scan.findings.changed == 0 && scan.findings.changed_mode == 0;
         // Bytes where no unpacker looks are content that somebody may look for.
         let same_hidden = a.end.trailing == b.end.trailing
-            && a.zip.as_ref().map(|frame| frame.hides_bytes())
-                == b.zip.as_ref().map(|frame| frame.hides_bytes());
+            && a.zip.as_ref().map(|frame| frame.hidden())
+                == b.zip.as_ref().map(|frame| frame.hidden());
         match whole && same_members && same_contents && same_hidden {
             true => Tier::Contents,
             false => Tier::Different,

@@ -70,7 +70,8 @@ pub(super) fn compare(published: &[u8], rebuilt: &[u8], meter: &Meter) -> (Vec<C
 
 /// What all changes have in common.
 fn pattern(old: &[&[u8]], new: &[&[u8]]) -> Option<Cause> {
-    if old.len() != new.len() || old == new {
+    let same_but_endings = old.iter().zip(new).all(|(a, b)| without_ending(a) == without_ending(b));
+    if old.len() != new.len() || same_but_endings {
         return None;
     }
     if old.iter().zip(new).all(|(a, b)| a.trim_ascii_end() == b.trim_ascii_end()) {

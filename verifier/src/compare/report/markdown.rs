@@ -1,7 +1,7 @@
 //! The Markdown report: fits the comment of an issue, so it is short and folds its differences.
 
 use super::super::difference::{Change, Comparison, Detail, Difference, Line, Tier};
-use super::escape::{is_unsafe, line as escaped};
+use super::escape::line as escaped;
 use super::{
     cause_text, counts_text, formats_text, grouped, hex_rows, origin_text, sizes_text, tier_words,
 };
@@ -27,7 +27,7 @@ pub fn markdown(comparison: &Comparison, bytes_max: u64) -> String {
         out.push_str("\n| cause | published → rebuilt |\n|---|---|\n");
     }
     for cause in &node.causes {
-        let text = cell(&cause_text(cause));
+        let text = inline(&cause_text(cause));
         out.push_str(&format!("| `{}` | {text} |\n", cause.cause.as_str()));
     }
     for note in &node.notes {
@@ -76,12 +76,12 @@ fn member(node: &Difference) -> String {
         Change::Renamed(_) => "renamed",
         Change::Changed | Change::Metadata => "changed",
     };
-    let mut title = format!("{word}: <code>{}</code>", html(&node.path));
+    let mut title = format!("{word}: <code>{}</code>", inline(&node.path));
     if let Change::Renamed(to) = &node.change {
-        title.push_str(&format!(" → <code>{}</code>", html(to)));
+        title.push_str(&format!(" → <code>{}</code>", inline(to)));
     }
     if let Some(origin) = &node.origin {
-        title.push_str(&format!(" — {}", html(&origin_text(origin))));
+        title.push_str(&format!(" — {}", inline(&origin_text(origin))));
     }
     let mut facts = vec![formats_text(&node.formats), sizes_text(node)];
     facts.extend(node.detail.as_ref().map(counts_text));
@@ -163,7 +163,9 @@ fn longest_run(line: &str) -> usize {
     line.split(|character| character != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// Text between other Markdown: nothing in it marks anything up, mentions anybody or opens a tag.
+/// Text between other Markdown or HTML: nothing in it marks anything up, mentions anybody or opens
+/// a tag. Entities, because they mean the same inside and outside of HTML blocks (CommonMark,
+/// section 2.5), where backslashes do not.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for character in escaped(text).chars() {
@@ -171,21 +173,13 @@ fn inline(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // An entity, because a backslash does not keep hosts from linking names and numbers.
-            '@' => out.push_str("&#64;"),
-            '#' => out.push_str("&#35;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '!' | '|' | '~' => {
-                out.push('\\');
-                out.push(character);
+            '"' | '@' | '#' | '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => {
+                out.push_str(&format!("&#{};", u32::from(character)));
             }
             character => out.push(character),
         }
     }
     out
-}
-
-fn cell(text: &str) -> String {
-    inline(text)
 }
 
 /// A code span, whatever backticks the text has.
@@ -196,12 +190,6 @@ fn code(text: &str) -> String {
         true => format!("{fence} {text} {fence}"),
         false => format!("{fence}{text}{fence}"),
     }
-}
-
-/// Text inside an HTML element of the comment, where Markdown still applies.
-fn html(text: &str) -> String {
-    debug_assert!(!escaped(text).contains(is_unsafe), "escaped text is safe");
-    inline(text)
 }
 
 /// The last resort: causes alone can be too long when names are.

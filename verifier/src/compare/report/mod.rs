@@ -89,7 +89,8 @@ pub(super) fn cause_text(cause: &Cause) -> String {
         _ if cause.of == 0 => cause.detail.clone(),
         _ => {
             // Naming members helps while they are few.
-            let examples = if cause.members <= 5 { examples } else { String::new() };
+            let few = cause.members <= 5 && cause.members < cause.of;
+            let examples = if few { examples } else { String::new() };
             let of = grouped(cause.of);
             let detail = &cause.detail;
             let blank = if detail.is_empty() { "" } else { " " };

@@ -152,15 +152,8 @@ impl TarFields {
             Value::Text(if sparse { "holes left out" } else { "holes stored" }.into())
         };
         add(deltas, CauseId::TarSparse, "storage", sparse(a.sparse), sparse(b.sparse));
-        for key in
-            a.records.keys().chain(b.records.keys().filter(|key| !a.records.contains_key(*key)))
-        {
-            let record = |fields: &TarFields| match fields.records.get(key) {
-                Some(value) => Value::Text(format!("{key}={}", name_of(value))),
-                None => Value::Text(format!("no {key}")),
-            };
-            add(deltas, CauseId::TarPax, "record", record(a), record(b));
-        }
+        let (records_a, records_b) = (a.other_records(b), b.other_records(a));
+        add(deltas, CauseId::TarPax, "records", records_a, records_b);
         let same_long_name = a.name_form == b.name_form;
         if same_long_name && a.extension_names != b.extension_names {
             let names = |fields: &TarFields| Value::Text(fields.extension_name());
@@ -168,6 +161,19 @@ impl TarFields {
         }
         let style = |fields: &TarFields| Value::Text(fields.style_name());
         add(deltas, CauseId::TarEncoding, "numbers", style(a), style(b));
+    }
+
+    /// Records that `other` does not have like this; with their values only if it has others.
+    fn other_records(&self, other: &TarFields) -> Value {
+        let mut texts = Vec::new();
+        for (key, value) in &self.records {
+            match other.records.get(key) {
+                Some(same) if same == value => {}
+                Some(_) => texts.push(format!("{key}={}", name_of(value))),
+                None => texts.push(key.clone()),
+            }
+        }
+        Value::Text(if texts.is_empty() { "none".into() } else { texts.join(" ") })
     }
 
     fn dialect(&self) -> Value {
@@ -201,11 +207,13 @@ impl TarFields {
 
     fn style_name(&self) -> String {
         let styles: String = self.number_style.iter().map(|style| char::from(*style)).collect();
-        format!(
-            "typeflag {:?}, style {styles}, mode bits {:o}",
-            char::from(self.typeflag),
-            self.mode_rest
-        )
+        // Three ways to write "regular file"; other types are compared as what they are.
+        let typeflag = match self.typeflag {
+            0 => ", typeflag NUL",
+            b'7' => ", typeflag '7'",
+            _ => "",
+        };
+        format!("style {styles}, mode bits {:o}{typeflag}", self.mode_rest)
     }
 }
 
