@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::compare::{Comparison, Limits, Tier, compare, report};
+use crate::compare::{Limits, Tier, compare, report};
 
-/// Bytes of one text or Markdown report; JSON and HTML have `Limits::report_bytes_max`.
-const TEXT_BYTES_MAX: u64 = 1_000_000;
+/// Bytes of one text report, which somebody scrolls through; JSON and HTML have `Limits::report_bytes_max`.
+const TEXT_BYTES_MAX: u64 = 256_000;
 
 /// Compare two files or directories and say why they differ.
 ///
@@ -28,6 +28,15 @@ pub struct CompareArgs {
     /// Write the JSON report to FILE
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the HTML report to FILE
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the Markdown report to FILE
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Show both sides of a text next to each other in the HTML report
+    #[arg(long)]
+    side_by_side: bool,
     /// Show everything, however large the reports become
     #[arg(long)]
     everything: bool,
@@ -55,6 +64,17 @@ fn try_run(args: &CompareArgs) -> anyhow::Result<Tier> {
     if let Some(path) = &args.json {
         write(path, &report::json(&comparison, limits.report_bytes_max))?;
     }
+    if let Some(path) = &args.html {
+        let layout = match args.side_by_side {
+            true => report::Layout::SideBySide,
+            false => report::Layout::Unified,
+        };
+        write(path, &report::html(&comparison, layout, limits.report_bytes_max))?;
+    }
+    if let Some(path) = &args.markdown {
+        let bytes_max = if args.everything { u64::MAX } else { report::COMMENT_BYTES_MAX };
+        write(path, &report::markdown(&comparison, bytes_max))?;
+    }
     if let Some(path) = &args.text {
         let style =
             if path == Path::new("-") { terminal_style() } else { report::Style::default() };
@@ -63,15 +83,11 @@ fn try_run(args: &CompareArgs) -> anyhow::Result<Tier> {
     if is_without_report(args) {
         write(Path::new("-"), &report::text(&comparison, terminal_style(), text_bytes_max))?;
     }
-    Ok(tier_of(&comparison))
-}
-
-fn tier_of(comparison: &Comparison) -> Tier {
-    comparison.tier
+    Ok(comparison.tier)
 }
 
 fn is_without_report(args: &CompareArgs) -> bool {
-    args.text.is_none() && args.json.is_none()
+    [&args.text, &args.json, &args.html, &args.markdown].into_iter().all(Option::is_none)
 }
 
 /// Colours on a terminal, unless NO_COLOR says otherwise; see no-color.org.

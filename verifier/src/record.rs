@@ -4,7 +4,7 @@
 //! give the same document.
 
 use jiff::Timestamp;
-use rebuilder::{BuildDefinition, BuildFailure, Digest, Outcome, Rebuild};
+use rebuilder::{BuildDefinition, BuildFailure, Digest, Outcome, Rebuild, StepRun};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -124,6 +124,8 @@ pub struct RecordedRebuild {
     pub failure: Option<BuildFailure>,
     /// SHA-256 of the definition.
     pub definition: String,
+    /// The steps that ran, with their wall time.
+    pub steps: Vec<StepRun>,
     /// How each limit was enforced.
     pub limits_in_force: Vec<String>,
     /// When the first step began.
@@ -173,6 +175,7 @@ impl Record {
                     Outcome::Failed(failure) => Some(failure.clone()),
                 },
                 definition: sha256(rebuild.definition),
+                steps: rebuild.steps.clone(),
                 limits_in_force: rebuild.limits_in_force.clone(),
                 started: rebuild.started,
                 finished: rebuild.finished,

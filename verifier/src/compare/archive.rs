@@ -7,15 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cause::{Cause, CauseId};
 use super::container::{Container, Visitor, Walked, walk_tar};
-use super::desk::{Arrived, Desk, Lane, Pair};
+use super::desk::{Arrived, Desk, Lane, Pair, Tops};
 use super::differ::{Differ, Found, content_of, empty_node, note_stop};
-use super::difference::{Change, Difference, Format, Note, Side};
+use super::difference::{Change, Difference, Format, Note, Side, Tier};
 use super::frame;
 use super::kept::Kept;
 use super::leftover;
 use super::limits::Stop;
 use super::member::Member;
-use super::tally::Tally;
+use super::tally::{Examples, Tally};
 use super::tar::Kind;
 
 type Reader<'a> = Box<dyn Read + Send + 'a>;
@@ -34,6 +34,7 @@ pub(super) struct Findings {
     /// Positions of the members of each pair, to compare the order.
     positions: Vec<(u64, u64)>,
     pub(super) changed: u64,
+    pub(super) changed_examples: Examples,
     pub(super) changed_mode: u64,
     /// Published paths whose content the rebuilt side does not have.
     pub(super) unexplained: BTreeSet<String>,
@@ -53,21 +54,26 @@ impl<'a> Archive<'a> {
         node: Difference,
         readers: Option<[Reader<'a>; 2]>,
     ) -> io::Result<Found> {
-        let first = self.scan(readers, true)?;
+        let tops = match self.containers[0] {
+            Container::Directory(_) => Tops::None,
+            Container::Tar(_) | Container::Zip(_) => Tops::Mapped,
+        };
+        let first = self.scan(readers, tops)?;
         let tops_differ = first.lanes[0].top != first.lanes[1].top;
         let mapped_wrongly = tops_differ && !first.lanes.iter().all(|lane| lane.single_top);
-        let scan = if mapped_wrongly { self.scan(None, false)? } else { first };
+        let scan = if mapped_wrongly { self.scan(None, Tops::Kept)? } else { first };
         self.conclude(node, scan)
     }
 
-    fn scan(&self, readers: Option<[Reader<'a>; 2]>, map_top: bool) -> io::Result<Scan> {
+    fn scan(&self, readers: Option<[Reader<'a>; 2]>, tops: Tops) -> io::Result<Scan> {
         let limits = self.differ.meter.limits;
-        let desk = Desk::new(limits, map_top);
+        let desk = Desk::new(limits, tops);
         let findings = Mutex::new(Findings {
             tally: Tally::default(),
             kept: Kept::new(limits),
             positions: Vec::new(),
             changed: 0,
+            changed_examples: Examples::default(),
             changed_mode: 0,
             unexplained: BTreeSet::new(),
             postponed: Vec::new(),
@@ -126,6 +132,7 @@ impl<'a> Archive<'a> {
                 return Ok(None);
             }
             findings.changed += 1;
+            findings.changed_examples.add(&a.path);
             findings.unexplained.insert(a.path.clone());
         }
         if a.kind != b.kind || a.kind != Kind::File {
@@ -172,17 +179,16 @@ impl<'a> Archive<'a> {
         let [lane_a, _] = &scan.lanes;
         let members = lane_a.members;
         let pairs = scan.findings.positions.len() as u64;
-        let mut causes = frame::causes(&scan, &facts, format);
+        let causes = frame::causes(&scan, &facts, format);
         let findings = scan.findings;
         let mut tallied = findings.tally.causes(pairs);
         relative_examples(&mut tallied, lane_a);
-        causes.extend(tallied);
         for (side, walked) in [Side::Published, Side::Rebuilt].into_iter().zip(&scan.walked) {
             if let Some(stop) = &walked.stop {
                 note_stop(&mut node, side, stop);
             }
         }
-        node.causes.extend(causes);
+        node.causes.extend(causes.into_iter().chain(tallied));
         node.causes.sort_by_key(|cause| cause.cause);
         (node.children, node.children_omitted) = findings.kept.finish();
         for child in &mut node.children {
@@ -194,6 +200,11 @@ impl<'a> Archive<'a> {
             if let Change::Renamed(to) = &mut child.change {
                 *to = scan.lanes[1].relative(to).to_owned();
             }
+        }
+        if node.causes.is_empty() && node.children.is_empty() && tier != Tier::Payload {
+            // The bytes differ, so something must be said.
+            let id = if format == Format::Zip { CauseId::ZipHeaders } else { CauseId::TarEncoding };
+            node.causes.push(Cause::whole(id, "bytes that belong to no member and no known field"));
         }
         let unexplained = findings.unexplained.iter();
         let unexplained = unexplained.map(|path| lane_a.relative(path).to_owned()).collect();
@@ -237,7 +248,18 @@ pub(super) fn add_node(findings: &mut Findings, node: Difference, index: u64) {
 }
 
 fn inner_causes(node: &Difference) -> BTreeSet<CauseId> {
-    let mut ids: BTreeSet<CauseId> = node.causes.iter().map(|cause| cause.cause).collect();
+    // Which members changed inside an archive is the tree's business; here it would only repeat it.
+    let told = |cause: &&Cause| {
+        !matches!(
+            cause.cause,
+            CauseId::MemberChanged
+                | CauseId::MemberAdded
+                | CauseId::MemberRemoved
+                | CauseId::MemberRenamed
+        )
+    };
+    let mut ids: BTreeSet<CauseId> =
+        node.causes.iter().filter(told).map(|cause| cause.cause).collect();
     for child in &node.children {
         ids.extend(inner_causes(child));
     }

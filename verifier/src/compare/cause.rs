@@ -111,3 +111,16 @@ causes! {
     JsonFormatting = "json.formatting", "The same JSON value, written differently.";
     JsonValues = "json.values", "Values of a JSON document.";
 }
+
+/// 22856016 as `22,856,016`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -33,6 +33,17 @@ pub(super) struct Key {
     occurrence: u32,
 }
 
+/// What the first part of a path means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tops {
+    /// Directories on disk: it is a name like any other.
+    None,
+    /// Archives whose top directories differ and are not the only ones.
+    Kept,
+    /// Archives: it is left out even where it differs.
+    Mapped,
+}
+
 /// What is known of one side when its scan has ended.
 #[derive(Default)]
 pub(super) struct Lane {
@@ -57,16 +68,15 @@ pub(super) struct Lane {
 /// See the module's text.
 pub(super) struct Desk<'a> {
     limits: &'a Limits,
-    map_top: bool,
+    tops: Tops,
     lanes: Mutex<[Lane; 2]>,
     wake: Condvar,
 }
 
 impl<'a> Desk<'a> {
-    /// `map_top` leaves out the top directories even where they differ.
-    pub(super) fn new(limits: &'a Limits, map_top: bool) -> Desk<'a> {
+    pub(super) fn new(limits: &'a Limits, tops: Tops) -> Desk<'a> {
         let lane = || Lane { single_top: true, sorted: true, ..Lane::default() };
-        Desk { limits, map_top, lanes: Mutex::new([lane(), lane()]), wake: Condvar::new() }
+        Desk { limits, tops, lanes: Mutex::new([lane(), lane()]), wake: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, [Lane; 2]> {
@@ -77,7 +87,7 @@ impl<'a> Desk<'a> {
     pub(super) fn arrive(&self, side: Side, arrived: Arrived) -> Result<Option<Pair>, Stop> {
         let mut lanes = self.lock();
         let (own, other) = (side as usize, 1 - side as usize);
-        let key = lanes[own].admit(&arrived.member, self.map_top, self.limits)?;
+        let key = lanes[own].admit(&arrived.member, self.tops, self.limits)?;
         if let Some(partner) = lanes[other].take(&key) {
             self.wake.notify_all();
             return Ok(Some(match side {
@@ -118,7 +128,7 @@ impl<'a> Desk<'a> {
 }
 
 impl Lane {
-    fn admit(&mut self, member: &Member, map_top: bool, limits: &Limits) -> Result<Key, Stop> {
+    fn admit(&mut self, member: &Member, tops: Tops, limits: &Limits) -> Result<Key, Stop> {
         self.members += 1;
         if self.members > limits.members_max {
             let bound = limits.members_max;
@@ -127,21 +137,22 @@ impl Lane {
         let (first, rest) = member.path.split_once('/').unwrap_or((&member.path, ""));
         if self.members == 1 {
             let can_be_directory = !rest.is_empty() || member.kind == super::tar::Kind::Directory;
-            self.top = can_be_directory.then(|| first.to_owned());
+            let has_top = can_be_directory && tops != Tops::None;
+            self.top = has_top.then(|| first.to_owned());
         } else if sort_key(&self.last_path) > sort_key(&member.path) {
             self.sorted = false;
         }
         self.last_path.clone_from(&member.path);
         let in_top = self.top.as_deref() == Some(first);
         self.single_top &= in_top;
-        let rest = match in_top && map_top {
+        let rest = match in_top && tops == Tops::Mapped {
             true => rest.to_owned(),
             false => member.path.clone(),
         };
         let occurrence = self.occurrences.entry(member.path.clone()).or_insert(0);
         *occurrence += 1;
         self.duplicates += u64::from(*occurrence > 1);
-        Ok(Key { in_top: in_top && map_top, rest, occurrence: *occurrence })
+        Ok(Key { in_top: in_top && tops == Tops::Mapped, rest, occurrence: *occurrence })
     }
 
     fn put(&mut self, key: Key, arrived: Arrived) {

@@ -2,7 +2,7 @@
 //! are. The tier is computed here, from digests and counts, never from nodes.
 
 use super::archive::Scan;
-use super::cause::{Cause, CauseId};
+use super::cause::{Cause, CauseId, grouped};
 use super::desk::Lane;
 use super::difference::{Format, Tier};
 use super::leftover::Lone;
@@ -39,8 +39,8 @@ impl Facts {
         let same_contents = scan.findings.changed == 0 && scan.findings.changed_mode == 0;
         // Bytes where no unpacker looks are content that somebody may look for.
         let same_hidden = a.end.trailing == b.end.trailing
-            && a.zip.as_ref().map(|frame| frame.hides_bytes())
-                == b.zip.as_ref().map(|frame| frame.hides_bytes());
+            && a.zip.as_ref().map(|frame| frame.hidden())
+                == b.zip.as_ref().map(|frame| frame.hidden());
         match whole && same_members && same_contents && same_hidden {
             true => Tier::Contents,
             false => Tier::Different,
@@ -65,8 +65,12 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
     add(CauseId::MemberAdded, added, "only rebuilt".into(), &lone.rebuilt_examples);
     let renamed = "under another path on each side".to_owned();
     add(CauseId::MemberRenamed, lone.renamed, renamed, &lone.renamed_examples);
-    let all = a.members.min(b.members);
-    add(CauseId::MemberChanged, pairs, format!("of {all} members on both sides"), &[]);
+    let all = order_length(scan);
+    let mut changed = scan.findings.changed_examples.clone().into_vec();
+    for example in &mut changed {
+        *example = a.relative(example).to_owned();
+    }
+    add(CauseId::MemberChanged, pairs, format!("of {} members changed", grouped(all)), &changed);
     if a.top != b.top && a.single_top && b.single_top {
         let name = |lane: &Lane| format!("{:?}", lane.top.as_deref().unwrap_or_default());
         let detail = format!("{} → {}", name(a), name(b));
@@ -75,15 +79,16 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
     if facts.moved > 0 && format != Format::Directory {
         let id = if format == Format::Zip { CauseId::ZipOrder } else { CauseId::TarOrder };
         let detail = format!(
-            "the same members in another order; published {}, rebuilt {}",
+            "same members, other order (published {}, rebuilt {})",
             order_name(a),
             order_name(b)
         );
-        let of = scan.rebuilt_order().len() as u64;
+        let of = all;
         causes.push(Cause { cause: id, members: facts.moved, of, detail, examples: Vec::new() });
     }
     if a.duplicates != b.duplicates {
-        let detail = format!("{} → {} members that repeat a path", a.duplicates, b.duplicates);
+        let (a, b) = (grouped(a.duplicates), grouped(b.duplicates));
+        let detail = format!("{a} → {b} members that repeat a path");
         causes.push(Cause::whole(CauseId::MemberChanged, detail));
     }
     let [walked_a, walked_b] = &scan.walked;
@@ -92,6 +97,11 @@ pub(super) fn causes(scan: &Scan, facts: &Facts, format: Format) -> Vec<Cause> {
         causes.extend(frame_a.causes(frame_b));
     }
     causes
+}
+
+/// Members that are on both sides.
+fn order_length(scan: &Scan) -> u64 {
+    scan.rebuilt_order().len() as u64
 }
 
 fn order_name(lane: &Lane) -> &'static str {
@@ -111,10 +121,10 @@ fn end_causes(a: &End, b: &End) -> Vec<Cause> {
         let detail = format!("after the tar's end: {} → {}", name(a), name(b));
         causes.push(Cause::whole(CauseId::ArchiveTrailing, detail));
     }
-    if a.zero_bytes != b.zero_bytes {
+    if a.zero_bytes != b.zero_bytes && !(a.is_usual() && b.is_usual()) {
         let name = |end: &End| match end.zero_bytes {
             0 => "no end mark".to_owned(),
-            bytes => format!("{bytes} zero bytes"),
+            bytes => format!("{} zero bytes", grouped(bytes)),
         };
         let detail = format!("at the end: {} → {} (tar --blocking-factor)", name(a), name(b));
         causes.push(Cause::whole(CauseId::TarPadding, detail));

@@ -47,7 +47,7 @@ pub(super) fn explain_postponed(archive: &Archive, scan: &mut Scan) -> io::Resul
     let (small, large): (Vec<Pair>, Vec<Pair>) = postponed
         .into_iter()
         .partition(|pair| pair.published.member.size.max(pair.rebuilt.member.size) <= bound);
-    for (pair, node) in explain_small(archive, small, Change::Changed)? {
+    for (pair, node) in explain_small(archive, small, &|_| Change::Changed)? {
         add_node(&mut scan.findings, node, pair);
     }
     for (position, pair) in large.into_iter().enumerate() {
@@ -62,7 +62,7 @@ pub(super) fn explain_postponed(archive: &Archive, scan: &mut Scan) -> io::Resul
 fn explain_small(
     archive: &Archive,
     pairs: Vec<Pair>,
-    change: Change,
+    change: &dyn Fn(&Pair) -> Change,
 ) -> io::Result<Vec<(u64, Difference)>> {
     let meter = archive.differ.meter;
     let mut nodes = Vec::new();
@@ -88,7 +88,8 @@ fn explain_small(
             let index = pair.published.index;
             pair.published.body = published.remove(&index);
             pair.rebuilt.body = rebuilt.remove(&pair.rebuilt.index);
-            nodes.push((index, archive.explain_pair(pair, change.clone())?));
+            let change = change(&pair);
+            nodes.push((index, archive.explain_pair(pair, change)?));
         }
     }
     for pair in pairs {
@@ -149,26 +150,17 @@ pub(super) fn explain_lone(archive: &Archive, scan: &mut Scan) -> io::Result<Lon
     let same = take_renamed(&mut published, &mut rebuilt, &|member| {
         (member.size > 0).then(|| member.sha256.to_string())
     });
-    let same_count = same.len();
     let moved = take_renamed(&mut published, &mut rebuilt, &|member| {
         member.path.rsplit('/').next().map(str::to_owned)
     });
-    for (position, pair) in same.into_iter().chain(moved).enumerate() {
-        lone.renamed += 1;
-        let (from, to) = (pair.published.member.path.clone(), pair.rebuilt.member.path.clone());
-        if position < 5 {
-            let [lane_a, lane_b] = &scan.lanes;
-            let example = format!("{} → {}", lane_a.relative(&from), lane_b.relative(&to));
-            lone.renamed_examples.push(example);
-        }
-        let index = pair.published.index;
-        let nodes = match position < same_count {
-            true => vec![(index, renamed_node(&pair, to))],
-            false => explain_small(archive, vec![pair], Change::Renamed(to))?,
-        };
-        for (index, node) in nodes {
-            add_node(&mut scan.findings, node, index);
-        }
+    lone.renamed = (same.len() + moved.len()) as u64;
+    lone.renamed_examples = renamed_examples(same.iter().chain(&moved), &scan.lanes);
+    for pair in same {
+        let node = renamed_node(&pair);
+        add_node(&mut scan.findings, node, pair.published.index);
+    }
+    for (index, node) in explain_small(archive, moved, &renamed)? {
+        add_node(&mut scan.findings, node, index);
     }
     lone.only_published = published.len() as u64;
     lone.only_rebuilt = rebuilt.len() as u64;
@@ -233,9 +225,23 @@ fn take_renamed(
     pairs
 }
 
-fn renamed_node(pair: &Pair, to: String) -> Difference {
+fn renamed(pair: &Pair) -> Change {
+    Change::Renamed(pair.rebuilt.member.path.clone())
+}
+
+fn renamed_examples<'p>(pairs: impl Iterator<Item = &'p Pair>, lanes: &[Lane; 2]) -> Vec<String> {
+    let mut examples = Examples::default();
+    for pair in pairs {
+        let from = lanes[0].relative(&pair.published.member.path);
+        let to = lanes[1].relative(&pair.rebuilt.member.path);
+        examples.add(&format!("{from} → {to}"));
+    }
+    examples.into_vec()
+}
+
+fn renamed_node(pair: &Pair) -> Difference {
     let (a, b) = (&pair.published.member, &pair.rebuilt.member);
-    let mut node = empty_node(&a.path, Change::Renamed(to));
+    let mut node = empty_node(&a.path, renamed(pair));
     node.published = content_of(a.size, a.sha256);
     node.rebuilt = content_of(b.size, b.sha256);
     node

@@ -76,9 +76,15 @@ impl Member {
 
     /// The fields that differ; permissions first.
     pub(super) fn deltas(&self, rebuilt: &Member) -> Vec<Delta> {
+        let same_name = self.path == rebuilt.path && self.link == rebuilt.link;
         match (&self.metadata, &rebuilt.metadata) {
-            (Metadata::Tar(a), Metadata::Tar(b)) => a.deltas(b),
-            (Metadata::Zip(a), Metadata::Zip(b)) => a.deltas(b),
+            (Metadata::Tar(a), Metadata::Tar(b)) => {
+                let same_shape = self.kind == rebuilt.kind && self.size == rebuilt.size;
+                a.deltas(b, same_name && same_shape)
+            }
+            (Metadata::Zip(a), Metadata::Zip(b)) => {
+                a.deltas(b, same_name && self.sha256 == rebuilt.sha256)
+            }
             (Metadata::File { mode: a }, Metadata::File { mode: b }) => {
                 let mut deltas = Vec::new();
                 add(&mut deltas, CauseId::DirectoryMode, "mode", Value::Mode(*a), Value::Mode(*b));

@@ -182,7 +182,7 @@ fn file_and_directory(name: &str, published_is_directory: bool) -> Found {
 }
 
 fn bitwise(published: Artifact, rebuilt: Artifact) -> Comparison {
-    let summary = format!("identical, {} bytes", report::grouped(published.size));
+    let summary = format!("identical, {} bytes", cause::grouped(published.size));
     Comparison {
         published,
         rebuilt,

@@ -102,7 +102,7 @@ impl Tally {
         }
         for (cause, count) in self.inner {
             let examples = count.examples.into_vec();
-            let detail = examples.join(", ");
+            let detail = "inside".to_owned();
             causes.push(Cause { cause, members: count.members, of, detail, examples });
         }
         causes
@@ -147,7 +147,12 @@ impl Field {
         }
         let text = parts.join(", ");
         match cause {
-            CauseId::TarMtime | CauseId::ZipMtime | CauseId::TarMode if !name.contains(' ') => text,
+            CauseId::TarMtime | CauseId::ZipMtime | CauseId::TarMode | CauseId::DirectoryMode
+                if !name.contains(' ') =>
+            {
+                text
+            }
+            CauseId::TarFormat | CauseId::TarDevmajor => text,
             _ => format!("{name} {text}"),
         }
     }

@@ -70,7 +70,8 @@ pub(super) fn compare(published: &[u8], rebuilt: &[u8], meter: &Meter) -> (Vec<C
 
 /// What all changes have in common.
 fn pattern(old: &[&[u8]], new: &[&[u8]]) -> Option<Cause> {
-    if old.len() != new.len() || old == new {
+    let same_but_endings = old.iter().zip(new).all(|(a, b)| without_ending(a) == without_ending(b));
+    if old.len() != new.len() || same_but_endings {
         return None;
     }
     if old.iter().zip(new).all(|(a, b)| a.trim_ascii_end() == b.trim_ascii_end()) {
@@ -177,9 +178,10 @@ fn hunk(group: &[DiffOp], old: &[&[u8]], new: &[&[u8]], shown: &mut Shown) -> Op
 
 /// The first lines of a text that only one side has.
 pub(super) fn excerpt(content: &[u8], meter: &Meter) -> Detail {
+    let limits = meter.limits;
     let mut shown = Shown {
-        lines_left: meter.limits.detail_lines_max,
-        bytes_left: meter.limits.detail_bytes_max,
+        lines_left: limits.detail_lines_max / 4,
+        bytes_left: limits.detail_bytes_max / 4,
         changes: 0,
         full: false,
     };

@@ -34,7 +34,7 @@ pub(super) fn explain(
             Err(error) => return Ok(without_members(&Stop::of(error)?.to_string())),
         },
     };
-    let mut tracer = Tracer::default();
+    let mut tracer = Tracer { on_disk: directory.is_some(), ..Tracer::default() };
     let walked = container.walk(meter, &mut tracer)?;
     let mut explanation = tracer.explain(trace);
     if let Some(stop) = walked.stop {
@@ -58,6 +58,8 @@ fn without_members(text: &str) -> Explanation {
 struct Tracer {
     files: Vec<(String, Digest)>,
     directories: u64,
+    /// Members of a directory have no top directory of their own.
+    on_disk: bool,
     top: Option<String>,
     single_top: bool,
     count: u64,
@@ -74,7 +76,7 @@ impl Visitor for Tracer {
         let (first, rest) = member.path.split_once('/').unwrap_or((&member.path, ""));
         if self.count == 1 {
             let can_be_directory = !rest.is_empty() || member.kind == Kind::Directory;
-            self.top = can_be_directory.then(|| first.to_owned());
+            self.top = (can_be_directory && !self.on_disk).then(|| first.to_owned());
             self.single_top = true;
         }
         self.single_top &= self.top.as_deref() == Some(first);

@@ -2,27 +2,30 @@
 //! comparison gives the same bytes. Names and content are hostile and escaped for each medium.
 
 mod escape;
+mod html;
 mod json;
+mod markdown;
 mod text;
 
 pub use escape::line as printable;
+pub use html::{Layout, html};
 pub use json::json;
+pub use markdown::{COMMENT_BYTES_MAX, markdown};
 pub use text::{Style, text};
 
+pub use super::cause::grouped;
 use super::cause::{Cause, CauseId};
 use super::difference::{Detail, Difference, Format, Origin, Tier};
 
-/// 22856016 as `22,856,016`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
+/// The tier for people.
+pub(super) fn tier_words(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Bitwise => "identical",
+        Tier::Payload => "identical inside, other compression",
+        Tier::Replayed => "identical once metadata is replayed",
+        Tier::Contents => "same contents, other metadata",
+        Tier::Different => "different",
     }
-    grouped
 }
 
 /// `1 member`, `2 members`.
@@ -57,7 +60,15 @@ pub(super) fn summary(tier: Tier, causes: &[Cause], members: u64) -> String {
 }
 
 fn brief(cause: &Cause) -> String {
-    format!("{} {}", cause.cause.as_str(), cause_text(cause))
+    let text = cause_text(cause);
+    match cause.cause {
+        // These say in words what their ids say.
+        CauseId::MemberRemoved
+        | CauseId::MemberAdded
+        | CauseId::MemberRenamed
+        | CauseId::MemberChanged => text,
+        id => format!("{} {text}", id.as_str()),
+    }
 }
 
 /// The line of a cause without its id.
@@ -72,11 +83,15 @@ pub fn cause_text(cause: &Cause) -> String {
         CauseId::MemberRemoved | CauseId::MemberAdded | CauseId::MemberRenamed => {
             format!("{} {}{examples}", counted(cause.members, "member"), cause.detail)
         }
-        CauseId::MemberChanged => format!("{members} {}", cause.detail),
+        CauseId::MemberChanged => format!("{members} {}{examples}", cause.detail),
+        CauseId::TarOrder | CauseId::ZipOrder => {
+            format!("{}: {members} of {} moved", cause.detail, counted(cause.of, "member"))
+        }
         _ if cause.of == 0 => cause.detail.clone(),
         _ => {
             // Naming members helps while they are few.
-            let examples = if cause.members <= 5 { examples } else { String::new() };
+            let few = cause.members <= 5 && cause.members < cause.of;
+            let examples = if few { examples } else { String::new() };
             let of = grouped(cause.of);
             let detail = &cause.detail;
             let blank = if detail.is_empty() { "" } else { " " };

@@ -10,6 +10,7 @@ pub(super) mod xz;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cause::grouped;
 use super::difference::Format;
 use super::limits::{Meter, Stop};
 use codec::Codec;
@@ -62,7 +63,7 @@ pub(super) struct Trailing {
 impl Trailing {
     pub(super) fn describe(&self) -> String {
         let zero = if self.zero { "all zero" } else { "not zero" };
-        format!("{} bytes at offset {}, {zero}", self.bytes, self.offset)
+        format!("{} bytes at offset {}, {zero}", grouped(self.bytes), grouped(self.offset))
     }
 }
 

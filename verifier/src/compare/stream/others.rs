@@ -1,6 +1,6 @@
 //! Headers of bzip2 and zstd, and why two of them differ; and what can be said of any format.
 
-use super::super::cause::{Cause, CauseId};
+use super::super::cause::{Cause, CauseId, grouped};
 use super::super::difference::Format;
 use super::{Frame, Framing, gzip, xz};
 
@@ -81,8 +81,8 @@ pub(in crate::compare) fn unexplained_data(
     let detail = format!(
         "equal {} headers, other compressed data ({} → {} bytes): {hint}",
         format.as_str(),
-        published.packed_bytes,
-        rebuilt.packed_bytes
+        grouped(published.packed_bytes),
+        grouped(rebuilt.packed_bytes)
     );
     Cause::whole(CauseId::CompressionData, detail)
 }

@@ -1,7 +1,7 @@
 //! The xz container (The .xz File Format 1.2, sections 2 to 4): check, blocks, filters and
 //! dictionary, read from the first and last bytes of a stream, and why two of them differ.
 
-use super::super::cause::{Cause, CauseId};
+use super::super::cause::{Cause, CauseId, grouped};
 use super::{Frame, Framing};
 
 /// Stream header (12 bytes) and the largest block header (1,024 bytes), and the first LZMA2 chunk's.
@@ -172,7 +172,7 @@ fn blocks_name(layout: &Layout) -> String {
         Some(blocks) if blocks.len() == 1 => "1 block".into(),
         Some(blocks) => {
             let first = blocks.first().copied().unwrap_or_default();
-            format!("{} blocks of {first} bytes", blocks.len())
+            format!("{} blocks of {} bytes", blocks.len(), grouped(first))
         }
     }
 }

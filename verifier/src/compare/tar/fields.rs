@@ -97,14 +97,19 @@ impl TarFields {
     }
 
     /// The fields that differ between `self`, published, and `rebuilt`. Never empty when the raw
-    /// headers differ, except for what the caller sees elsewhere: path, link, size, type.
-    pub(in crate::compare) fn deltas(&self, rebuilt: &TarFields) -> Vec<Delta> {
+    /// headers differ and `same_rest` says that path, link, size and type do not.
+    pub(in crate::compare) fn deltas(&self, rebuilt: &TarFields, same_rest: bool) -> Vec<Delta> {
         let mut deltas = Vec::new();
         if self.raw == rebuilt.raw {
             return deltas;
         }
         self.metadata_deltas(rebuilt, &mut deltas);
         self.dialect_deltas(rebuilt, &mut deltas);
+        if deltas.is_empty() && same_rest {
+            let raw = |fields: &TarFields| Value::Text(hex::encode(&fields.raw[..4]));
+            let field = "unused header bytes, digest";
+            add(&mut deltas, CauseId::TarEncoding, field, raw(self), raw(rebuilt));
+        }
         deltas
     }
 
@@ -133,7 +138,6 @@ impl TarFields {
 
     fn dialect_deltas(&self, rebuilt: &TarFields, deltas: &mut Vec<Delta>) {
         let (a, b) = (self, rebuilt);
-        let known = deltas.len();
         add(deltas, CauseId::TarFormat, "magic", a.dialect(), b.dialect());
         let device = |major: [u8; 8], minor: [u8; 8]| Value::Text(device_name(major, minor));
         let (device_a, device_b) = (device(a.devmajor, a.devminor), device(b.devmajor, b.devminor));
@@ -148,15 +152,8 @@ impl TarFields {
             Value::Text(if sparse { "holes left out" } else { "holes stored" }.into())
         };
         add(deltas, CauseId::TarSparse, "storage", sparse(a.sparse), sparse(b.sparse));
-        for key in
-            a.records.keys().chain(b.records.keys().filter(|key| !a.records.contains_key(*key)))
-        {
-            let record = |fields: &TarFields| match fields.records.get(key) {
-                Some(value) => Value::Text(format!("{key}={}", name_of(value))),
-                None => Value::Text(format!("no {key}")),
-            };
-            add(deltas, CauseId::TarPax, "record", record(a), record(b));
-        }
+        let (records_a, records_b) = (a.other_records(b), b.other_records(a));
+        add(deltas, CauseId::TarPax, "records", records_a, records_b);
         let same_long_name = a.name_form == b.name_form;
         if same_long_name && a.extension_names != b.extension_names {
             let names = |fields: &TarFields| Value::Text(fields.extension_name());
@@ -164,15 +161,24 @@ impl TarFields {
         }
         let style = |fields: &TarFields| Value::Text(fields.style_name());
         add(deltas, CauseId::TarEncoding, "numbers", style(a), style(b));
-        if deltas.len() == known && known == 0 {
-            let raw = |fields: &TarFields| Value::Text(hex::encode(&fields.raw[..4]));
-            add(deltas, CauseId::TarEncoding, "unused header bytes, digest", raw(a), raw(b));
+    }
+
+    /// Records that `other` does not have like this; with their values only if it has others.
+    fn other_records(&self, other: &TarFields) -> Value {
+        let mut texts = Vec::new();
+        for (key, value) in &self.records {
+            match other.records.get(key) {
+                Some(same) if same == value => {}
+                Some(_) => texts.push(format!("{key}={}", name_of(value))),
+                None => texts.push(key.clone()),
+            }
         }
+        Value::Text(if texts.is_empty() { "none".into() } else { texts.join(" ") })
     }
 
     fn dialect(&self) -> Value {
         let name = match &self.magic {
-            b"ustar\x0000" => "posix (magic \"ustar\\0\", version \"00\")".into(),
+            b"ustar\x0000" => "posix: pax or ustar (magic \"ustar\\0\", version \"00\")".into(),
             b"ustar  \x00" => "gnu (magic \"ustar  \\0\")".into(),
             [0, 0, 0, 0, 0, 0, 0, 0] => "v7 (no magic)".into(),
             other => format!("magic {:?}", name_of(other)),
@@ -201,11 +207,13 @@ impl TarFields {
 
     fn style_name(&self) -> String {
         let styles: String = self.number_style.iter().map(|style| char::from(*style)).collect();
-        format!(
-            "typeflag {:?}, style {styles}, mode bits {:o}",
-            char::from(self.typeflag),
-            self.mode_rest
-        )
+        // Three ways to write "regular file"; other types are compared as what they are.
+        let typeflag = match self.typeflag {
+            0 => ", typeflag NUL",
+            b'7' => ", typeflag '7'",
+            _ => "",
+        };
+        format!("style {styles}, mode bits {:o}{typeflag}", self.mode_rest)
     }
 }
 

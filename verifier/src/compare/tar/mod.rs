@@ -85,6 +85,19 @@ pub(super) struct End {
     pub(super) zero_bytes: u64,
     /// What follows the zeros.
     pub(super) trailing: Option<Trailing>,
+    /// Bytes of the whole stream.
+    total_bytes: u64,
+}
+
+impl End {
+    /// Whether the zeros are what `tar` writes by itself: two blocks, then up to the next record of
+    /// 10,240 bytes. Their number then only follows from the size of the members.
+    pub(super) fn is_usual(&self) -> bool {
+        const RECORD_BYTES: u64 = 20 * BLOCK as u64;
+        let two_blocks = 2 * BLOCK as u64;
+        let whole = self.total_bytes.is_multiple_of(RECORD_BYTES);
+        whole && (two_blocks..two_blocks + RECORD_BYTES).contains(&self.zero_bytes)
+    }
 }
 
 /// Reads a tar member by member.
@@ -279,6 +292,7 @@ impl<'a> TarReader<'a> {
         loop {
             let count = self.input.read(&mut self.buffer)?;
             if count == 0 {
+                end.total_bytes = self.offset;
                 return Ok(end);
             }
             self.meter.check_time().map_err(Stop::into_io)?;

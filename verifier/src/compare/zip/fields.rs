@@ -1,5 +1,7 @@
 //! The metadata of one zip entry and of the archive around the entries.
 
+use rebuilder::Digest;
+
 use super::super::cause::{Cause, CauseId};
 use super::super::member::{Delta, Value, add, name_of};
 
@@ -20,7 +22,7 @@ pub(in crate::compare) struct ZipFields {
     pub(super) external: u32,
     pub(super) extra: Vec<u8>,
     pub(super) comment: Vec<u8>,
-    /// Digest of the local header without sizes.
+    /// Digest of the local header.
     pub(super) local: [u8; 32],
     pub(super) local_name_differs: bool,
 }
@@ -34,6 +36,9 @@ pub(in crate::compare) struct Frame {
     pub(super) gap_bytes: u64,
     pub(super) trailing_bytes: u64,
     pub(super) zip64: bool,
+    /// Digests of the bytes before the first entry and after the end.
+    pub(super) prefix: Option<Digest>,
+    pub(super) trailing: Option<Digest>,
 }
 
 impl ZipFields {
@@ -47,7 +52,7 @@ impl ZipFields {
     }
 
     /// The fields that differ between `self`, published, and `rebuilt`.
-    pub(in crate::compare) fn deltas(&self, rebuilt: &ZipFields) -> Vec<Delta> {
+    pub(in crate::compare) fn deltas(&self, rebuilt: &ZipFields, same_rest: bool) -> Vec<Delta> {
         let (a, b) = (self, rebuilt);
         let mut deltas = Vec::new();
         let seconds = |fields: &ZipFields| Value::Seconds(dos_seconds(fields.date, fields.time));
@@ -80,6 +85,10 @@ impl ZipFields {
         let comment = |fields: &ZipFields| Value::Text(format!("{:?}", name_of(&fields.comment)));
         add(&mut deltas, CauseId::ZipComment, "entry comment", comment(a), comment(b));
         self.header_deltas(rebuilt, &mut deltas);
+        if deltas.is_empty() && same_rest {
+            let local = |fields: &ZipFields| Value::Text(hex::encode(&fields.local[..4]));
+            add(&mut deltas, CauseId::ZipHeaders, "local header, digest", local(a), local(b));
+        }
         deltas
     }
 
@@ -91,10 +100,6 @@ impl ZipFields {
             Value::Text(if fields.local_name_differs { "another" } else { "the same" }.into())
         };
         add(deltas, CauseId::ZipHeaders, "name in the local header", name(a), name(b));
-        if deltas.is_empty() && a.local != b.local {
-            let local = |fields: &ZipFields| Value::Text(hex::encode(&fields.local[..4]));
-            add(deltas, CauseId::ZipHeaders, "local header, digest", local(a), local(b));
-        }
     }
 }
 
@@ -112,19 +117,19 @@ impl Frame {
         add(CauseId::ZipComment, a.comment == b.comment, comment);
         let prefix =
             format!("{} → {} bytes before the first entry", a.prefix_bytes, b.prefix_bytes);
-        add(CauseId::ArchivePrefix, a.prefix_bytes == b.prefix_bytes, prefix);
+        add(CauseId::ArchivePrefix, a.prefix == b.prefix, prefix);
         let gaps = format!("{} → {} bytes between entries", a.gap_bytes, b.gap_bytes);
         add(CauseId::ArchivePrefix, a.gap_bytes == b.gap_bytes, gaps);
         let trailing = format!("{} → {} bytes after the end", a.trailing_bytes, b.trailing_bytes);
-        add(CauseId::ArchiveTrailing, a.trailing_bytes == b.trailing_bytes, trailing);
+        add(CauseId::ArchiveTrailing, a.trailing == b.trailing, trailing);
         let zip64 = format!("zip64 end record: {} → {}", a.zip64, b.zip64);
         add(CauseId::ZipVersion, a.zip64 == b.zip64, zip64);
         causes
     }
 
-    /// Whether bytes lie where no reader looks.
-    pub(in crate::compare) fn hides_bytes(&self) -> bool {
-        self.prefix_bytes > 0 || self.trailing_bytes > 0
+    /// The bytes that lie where no reader looks.
+    pub(in crate::compare) fn hidden(&self) -> (Option<Digest>, Option<Digest>) {
+        (self.prefix, self.trailing)
     }
 }
 

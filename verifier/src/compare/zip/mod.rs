@@ -7,6 +7,7 @@ mod record;
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use rebuilder::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::container::hash;
@@ -66,6 +67,7 @@ impl Directory {
         let mut directory = Directory { entries, frame: end.frame };
         directory.read_local_headers(input)?;
         directory.check_ranges(start)?;
+        directory.hash_prefix(input)?;
         Ok(directory)
     }
 
@@ -83,8 +85,7 @@ impl Directory {
             input.read_exact(&mut variable)?;
             entry.data_offset = entry.header_offset + 30 + variable.len() as u64;
             let mut local = Sha256::new();
-            // Version, flags, method and time; sizes and CRC may be left to a data descriptor.
-            local.update(&fixed[4..14]);
+            local.update(&fixed[4..26]);
             local.update(&variable);
             entry.local = local.finalize().into();
             entry.local_name_differs = variable.get(..usize::from(name_bytes)) != Some(&entry.name);
@@ -121,6 +122,14 @@ impl Directory {
         Ok(())
     }
 
+    /// What nobody looks at: the bytes before the first entry; those after the end are in already.
+    fn hash_prefix(&mut self, input: &mut dyn ReadSeek) -> io::Result<()> {
+        input.seek(SeekFrom::Start(0))?;
+        let (prefix, _) = Digest::of_reader(input.take(self.frame.prefix_bytes))?;
+        self.frame.prefix = Some(prefix);
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.entries.len() as u64
     }
@@ -145,7 +154,7 @@ impl Directory {
         let mut packed = Sha256::new();
         let mut raw = Tee { inner: input.take(entry.packed_bytes), hasher: &mut packed };
         let (sha256, size, body) = {
-            let mut reader = record::unpack(&mut raw, entry.method, entry.is_encrypted(), meter)?;
+            let mut reader = record::unpack(&mut raw, entry, meter)?;
             hash(&mut *reader, wants(entry.unpacked_bytes), meter)?
         };
         io::copy(&mut raw, &mut io::sink())?;
@@ -177,7 +186,7 @@ impl Directory {
         };
         input.seek(SeekFrom::Start(entry.data_offset))?;
         let raw = input.take(entry.packed_bytes);
-        record::unpack(raw, entry.method, entry.is_encrypted(), meter)
+        record::unpack(raw, entry, meter)
     }
 }
 
@@ -218,12 +227,14 @@ impl End {
         let record = &tail[position..];
         let comment_bytes = usize::from(u16_at(record, 20));
         let comment = record.get(22..22 + comment_bytes).unwrap_or_default().to_vec();
-        let trailing_bytes = (record.len() - 22).saturating_sub(comment_bytes) as u64;
+        let after = record.get(22 + comment_bytes..).unwrap_or_default();
+        let trailing_bytes = after.len() as u64;
+        let trailing = Some(Digest::of(after));
         let mut end = End {
             offset: file_bytes - window + position as u64,
             directory_bytes: u64::from(u32_at(record, 12)),
             directory_offset: u64::from(u32_at(record, 16)),
-            frame: Frame { comment, trailing_bytes, ..Frame::default() },
+            frame: Frame { comment, trailing_bytes, trailing, ..Frame::default() },
         };
         let locator = position.checked_sub(20).and_then(|start| tail.get(start..position));
         if let Some(locator) = locator.filter(|locator| locator.starts_with(b"PK\x06\x07")) {

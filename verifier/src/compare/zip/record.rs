@@ -119,25 +119,26 @@ fn extra_field(mut extra: &[u8], wanted: u16) -> Option<&[u8]> {
 /// still compare.
 pub(super) fn unpack<'r>(
     raw: impl Read + Send + 'r,
-    method: u16,
-    encrypted: bool,
+    entry: &Central,
     meter: &'r Meter<'r>,
 ) -> io::Result<Box<dyn Read + Send + 'r>> {
-    let unpacked: Box<dyn Read + Send + 'r> = match method {
-        _ if encrypted => return Ok(Box::new(raw)),
+    let unpacked: Box<dyn Read + Send + 'r> = match entry.method {
+        _ if entry.is_encrypted() => return Ok(Box::new(raw)),
         8 => Box::new(flate2::read::DeflateDecoder::new(raw)),
         12 => Box::new(bzip2::read::BzDecoder::new(raw)),
         93 => Box::new(zstd::stream::read::Decoder::new(raw)?),
         95 => Box::new(liblzma::read::XzDecoder::new(raw)),
         _ => return Ok(Box::new(raw)),
     };
-    Ok(Box::new(Metered { inner: unpacked, meter, unpacked: 0 }))
+    let packed = entry.packed_bytes;
+    Ok(Box::new(Metered { inner: unpacked, meter, packed, unpacked: 0 }))
 }
 
 /// Holds what a decoder gives to the limits.
 struct Metered<'r> {
     inner: Box<dyn Read + Send + 'r>,
     meter: &'r Meter<'r>,
+    packed: u64,
     unpacked: u64,
 }
 
@@ -148,8 +149,7 @@ impl Read for Metered<'_> {
             .read(buffer)
             .map_err(|error| Stop::Corrupt(format!("a zip entry: {error}")).into_io())?;
         self.unpacked += count as u64;
-        // Packed bytes are not counted here: the grace is what one entry may unpack to.
-        self.meter.count(count as u64, self.unpacked, 1 << 20).map_err(Stop::into_io)?;
+        self.meter.count(count as u64, self.unpacked, self.packed).map_err(Stop::into_io)?;
         Ok(count)
     }
 }
