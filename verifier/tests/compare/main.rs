@@ -1,6 +1,7 @@
 //! The compare room from outside: small archives made here, byte by byte where that matters.
 
 mod causes;
+mod command;
 mod hostile;
 mod make;
 mod properties;
