@@ -151,7 +151,6 @@ type Pairs = Vec<(&'static str, PathBuf, PathBuf)>;
 fn make_pairs(tarball: &Path, directory: &Path) -> Pairs {
     let mut base = Vec::new();
     unpacked(tarball).read_to_end(&mut base).expect("the tarball is whole");
-    let members = split(&base);
     let gz = |name: &str, bytes: &[u8], level: u32| {
         let path = directory.join(name);
         let file = fs::File::create(&path).expect("a file in the temporary directory");
@@ -167,16 +166,27 @@ fn make_pairs(tarball: &Path, directory: &Path) -> Pairs {
     encoder.write_all(&base).expect("memory");
     let xz_other = directory.join("level.tar.xz");
     fs::write(&xz_other, encoder.finish().expect("memory")).expect("disk space");
-    let each = |change: &dyn Fn(&mut [u8])| edited(&members, change);
     let mut pairs = vec![
         ("identical", a.clone(), a.clone()),
         ("other gzip level", a.clone(), gz("level.tgz", &base, 6)),
         ("other xz level", xz_base, xz_other),
     ];
-    let mut add = |name, bytes: Vec<u8>| {
+    for (name, bytes) in variants(&base) {
         let rebuilt = gz(&format!("{}.tgz", pairs.len()), &bytes, 9);
         pairs.push((name, a.clone(), rebuilt));
-    };
+    }
+    if let Ok(other) = env::var("VERBATIM_OTHER") {
+        pairs.push(("another release", a, PathBuf::from(other)));
+    }
+    pairs
+}
+
+/// The tar with one thing changed, each.
+fn variants(base: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let members = split(base);
+    let mut variants = Vec::new();
+    let mut add = |name, bytes| variants.push((name, bytes));
+    let each = |change: &dyn Fn(&mut [u8])| edited(&members, change);
     add(
         "every mtime + 1 h",
         each(&|header| set(header, 136, 12, number(&header[136..147]) + 3600)),
@@ -232,13 +242,10 @@ fn make_pairs(tarball: &Path, directory: &Path) -> Pairs {
             lines.collect::<Vec<_>>().join("\n")
         }),
     );
-    let mut trailing = base.clone();
+    let mut trailing = base.to_vec();
     trailing.extend((0..700_u32).map(|byte| byte.to_le_bytes()[0] | 1));
     add("trailing garbage", trailing);
-    if let Ok(other) = env::var("VERBATIM_OTHER") {
-        pairs.push(("another release", a, PathBuf::from(other)));
-    }
-    pairs
+    variants
 }
 
 /// Every member with its extension headers and data; the end is left out.

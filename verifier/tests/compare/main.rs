@@ -2,6 +2,7 @@
 
 mod causes;
 mod command;
+mod contents;
 mod hostile;
 mod make;
 mod properties;
