@@ -17,7 +17,7 @@ use crate::line::{self, Choices, Line, MovedTag};
 use crate::progress::Progress;
 use crate::record::{Record, RecordStatus};
 use crate::version::Version;
-use crate::{demo, environment, publish};
+use crate::{demo, environment, explain, publish};
 
 /// Exit status of operating trouble: nothing was judged.
 const TROUBLE: u8 = 2;
@@ -60,6 +60,14 @@ enum Command {
     Verify(VerifyArgs),
     /// Compare two files or directories: exit 0 identical, 1 different, 2 trouble
     Compare(CompareArgs),
+    /// Show where every byte of a release's published archives comes from: the tag, a step of the
+    /// recipe, or nobody; exit 0 all accounted for, 1 something unexplained, 2 trouble
+    Explain {
+        version: Version,
+        /// Print the map as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// The pinned environments that steps run in
     #[command(subcommand)]
     Environment(EnvironmentCommand),
@@ -117,7 +125,10 @@ pub fn main() -> ExitCode {
         Command::Rebuild => return status(rebuilder::rebuild_main()),
         Command::Tool => return status(rebuilder::tool_main()),
         Command::Compare(args) => return status(compare_command::run(&args)),
-        Command::Demo { .. } | Command::Verify(_) | Command::Environment(_) => {}
+        Command::Demo { .. }
+        | Command::Verify(_)
+        | Command::Explain { .. }
+        | Command::Environment(_) => {}
     }
     start_log(arguments.verbose, arguments.log_format);
     match run(arguments) {
@@ -178,6 +189,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         match arguments.command {
             Command::Demo { once } => show(config, once).await,
             Command::Verify(args) => verify(config, args).await,
+            Command::Explain { version, json } => explain(config, &version, json).await,
             Command::Environment(command) => environment(config, command).await,
             Command::Compare(_) | Command::Rebuild | Command::Tool => {
                 unreachable!("these commands run without a runtime")
@@ -258,6 +270,26 @@ async fn verify(config: Config, args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let any = |code| records.iter().any(|record| exit_status(record) == code);
     let worst = [1, 3].into_iter().find(|code| any(*code)).unwrap_or(0);
     Ok(ExitCode::from(if trouble { TROUBLE } else { worst }))
+}
+
+/// From the newest record; without one, the release is verified first.
+async fn explain(config: Config, version: &Version, json: bool) -> anyhow::Result<ExitCode> {
+    let line = Line::open(config, Progress::to_stderr()).await?;
+    let record = match line.store.of_version(version).await?.pop() {
+        Some(record) => record,
+        None => {
+            line.progress.say(&format!("  there is no record of {version} yet: verifying it"));
+            line::verify(&line, version, &Choices::default()).await?
+        }
+    };
+    line.store.close().await;
+    if json {
+        let maps = explain::maps(&record);
+        print(&(serde_json::to_string_pretty(&maps).context("write the map")? + "\n"))?;
+    } else {
+        print(&explain::text(&record))?;
+    }
+    Ok(ExitCode::from(explain::exit_status(&record)))
 }
 
 fn exit_status(record: &Record) -> u8 {

@@ -7,6 +7,7 @@
 // The line and its rooms, in the order of the work.
 pub mod authenticate;
 pub mod compare;
+pub mod explain;
 pub mod feed;
 pub mod line;
 pub mod publish;

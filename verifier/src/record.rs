@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::authenticate::{AuthenticRelease, Evidence};
-use crate::compare::{Cause, Tier};
+use crate::compare::{Cause, Explanation, Tier};
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
 use crate::version::Version;
@@ -99,7 +99,24 @@ pub struct RecordedArtifact {
     pub causes: Vec<Cause>,
     /// Paths that neither the tag nor a step of the recipe accounts for.
     pub unexplained: Vec<String>,
+    /// Where every member of the published file comes from; null if nothing was traced.
+    pub explanation: Option<RecordedExplanation>,
 }
+
+/// An [`Explanation`], bounded: a hostile archive may have a million members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedExplanation {
+    /// Exact counts, and the first paths of each list.
+    #[serde(flatten)]
+    pub map: Explanation,
+    /// Paths that the lists had before they were cut to [`EXPLAINED_PATHS_MAX`].
+    pub others_total: u64,
+    pub removed_total: u64,
+    pub missing_total: u64,
+}
+
+/// The longest list of paths in a record.
+pub const EXPLAINED_PATHS_MAX: usize = 2_000;
 
 /// A verdict without what explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +217,7 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
         summary: String::new(),
         causes: Vec::new(),
         unexplained: Vec::new(),
+        explanation: judged.explanation.clone().map(bounded),
     };
     match &judged.verdict {
         Verdict::Reproduced => RecordedArtifact {
@@ -223,6 +241,21 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
             summary: failure.to_string(),
             ..base
         },
+    }
+}
+
+fn bounded(mut map: Explanation) -> RecordedExplanation {
+    let (others, removed, missing) = (map.others.len(), map.removed.len(), map.missing.len());
+    // What nobody accounts for comes first, and is not what is cut.
+    map.others.sort_by(|(path_a, a), (path_b, b)| b.cmp(a).then_with(|| path_a.cmp(path_b)));
+    map.others.truncate(EXPLAINED_PATHS_MAX);
+    map.removed.truncate(EXPLAINED_PATHS_MAX);
+    map.missing.truncate(EXPLAINED_PATHS_MAX);
+    RecordedExplanation {
+        map,
+        others_total: others as u64,
+        removed_total: removed as u64,
+        missing_total: missing as u64,
     }
 }
 

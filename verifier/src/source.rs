@@ -76,35 +76,43 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Sou
     let work = scratch.directory("git")?;
     let remote = Remote::parse(repository)?;
     let only = format!("refs/tags/{tag}");
-    // With these patterns a server of protocol 2 sends a line or two, not every pull request.
-    let listing = ["git", "ls-remote", "--", &remote.url, "HEAD", &only];
-    let reachable = run(&wanted, scratch, &work, &remote, &listing).await?;
-    let references = match reachable {
-        Ok(references) => references,
-        Err(reason) => {
-            let repository = repository.to_owned();
-            return Err(SourceError::Unreachable { repository, reason }.into());
-        }
-    };
-    if !references.lines().any(|line| line.ends_with(&format!("\t{only}"))) {
-        let repository = repository.to_owned();
-        if references.trim().is_empty() && is_empty(&wanted, scratch, &work, &remote).await? {
-            return Err(SourceError::Empty { repository }.into());
-        }
-        return Err(SourceError::NoTag { repository, tag: tag.to_owned() }.into());
-    }
     let script = "git init -q --bare source.git && cd source.git && \
         git fetch -q --depth=1 --no-tags --no-write-fetch-head -- \"$1\" \"+$2:$2\" && \
         git for-each-ref --format='%(objecttype) %(objectname)' -- \"$2\" && \
         git show -s --format='%H %T %ct' \"$2^{commit}\"";
     let fetching = ["bash", "-c", script, "fetch", &remote.url, &only];
-    let fetched = run(&wanted, scratch, &work, &remote, &fetching).await?;
-    let facts = fetched.map_err(|reason| {
-        anyhow::anyhow!("fetch tag {tag} from the repository {repository}: {reason}")
-    })?;
+    let facts = match run(&wanted, scratch, &work, &remote, &fetching).await? {
+        Ok(facts) => facts,
+        Err(said) => return Err(diagnose(&wanted, scratch, &work, &remote, said).await?),
+    };
     let source = parse(repository, tag, &facts)
         .with_context(|| format!("read what git says of tag {tag} of {repository}"))?;
     Ok((source, work.join("source.git")))
+}
+
+/// Why a fetch failed, which git says in words that change from version to version.
+async fn diagnose(
+    wanted: &Wanted<'_>,
+    scratch: &Scratch,
+    work: &Path,
+    remote: &Remote,
+    said: String,
+) -> anyhow::Result<anyhow::Error> {
+    let repository = wanted.repository.to_owned();
+    let only = format!("refs/tags/{}", wanted.tag);
+    // With these patterns a server of protocol 2 sends a line or two, not every pull request.
+    let listing = ["git", "ls-remote", "--", &remote.url, "HEAD", &only];
+    let references = match run(wanted, scratch, work, remote, &listing).await? {
+        Ok(references) => references,
+        Err(reason) => return Ok(SourceError::Unreachable { repository, reason }.into()),
+    };
+    if references.lines().any(|line| line.ends_with(&format!("\t{only}"))) {
+        return Ok(anyhow::anyhow!("fetch {only} from the repository {repository}: {said}"));
+    }
+    if references.trim().is_empty() && is_empty(wanted, scratch, work, remote).await? {
+        return Ok(SourceError::Empty { repository }.into());
+    }
+    Ok(SourceError::NoTag { repository, tag: wanted.tag.to_owned() }.into())
 }
 
 impl Source {
