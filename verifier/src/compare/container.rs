@@ -14,6 +14,9 @@ use super::source::{Peeled, ReadSeek, Source};
 use super::tar::{End, Kind, TarReader};
 use super::zip;
 
+/// Bytes that are reserved because a header says so; headers may lie.
+const RESERVE_BYTES_MAX: u64 = 1 << 20;
+
 /// Something with members.
 #[derive(Clone)]
 pub(super) enum Container {
@@ -106,7 +109,11 @@ pub(super) fn walk_tar<'a>(
 fn tar_members(reader: &mut TarReader, visitor: &mut dyn Visitor, end: &mut End) -> io::Result<()> {
     let mut index = 0;
     while let Some(mut entry) = reader.next_entry()? {
-        let mut body = visitor.wants(index, entry.size()).then(Vec::new);
+        // The visitor wants only what its limit allows, so the stated size is safe to reserve once
+        // it is small; growing by doubling would copy every byte once more.
+        let size = entry.size();
+        let reserve = usize::try_from(size.min(RESERVE_BYTES_MAX)).unwrap_or(0);
+        let mut body = visitor.wants(index, size).then(|| Vec::with_capacity(reserve));
         let (sha256, size) = reader.content(&mut entry, &mut |bytes| {
             if let Some(body) = &mut body {
                 body.extend_from_slice(bytes);

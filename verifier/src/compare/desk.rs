@@ -190,7 +190,7 @@ impl Lane {
     pub(super) fn relative<'p>(&self, path: &'p str) -> &'p str {
         match &self.top {
             Some(top) if self.single_top => match path.strip_prefix(top.as_str()) {
-                Some(rest) if rest.is_empty() => path,
+                Some("") => path,
                 Some(rest) => rest.trim_start_matches('/'),
                 None => path,
             },

@@ -18,7 +18,7 @@ pub struct Limits {
     pub ratio_max: u64,
     /// Unpacked bytes up to which the ratio is not looked at. Default 64 MiB.
     pub ratio_grace_bytes: u64,
-    /// Members of one archive. Default 100,000; CPython has 5,214.
+    /// Members of one archive. Default 65,536; CPython has 5,214. A million take 1 GB.
     pub members_max: u64,
     /// Archives inside archives, counting every compression. Default 8.
     pub depth_max: u32,
@@ -51,7 +51,7 @@ impl Default for Limits {
             total_bytes_max: 32 << 30,
             ratio_max: 250,
             ratio_grace_bytes: 64 << 20,
-            members_max: 100_000,
+            members_max: 65_536,
             depth_max: 8,
             name_bytes_max: 4096,
             member_bytes_max: 8 << 20,

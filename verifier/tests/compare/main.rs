@@ -1,6 +1,8 @@
 //! The compare room from outside: small archives made here, byte by byte where that matters.
 
 mod causes;
+mod command;
+mod contents;
 mod hostile;
 mod make;
 mod properties;

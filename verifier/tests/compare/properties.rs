@@ -42,8 +42,17 @@ fn render(published: &[u8], rebuilt: &[u8]) -> Tier {
     comparison.tier
 }
 
+/// A hundred cases in everyday tests; `PROPTEST_CASES=100000` makes a fuzzer of it.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 96;
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_file_is_bitwise_equal_to_itself(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
