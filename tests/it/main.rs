@@ -7,6 +7,7 @@
 mod authenticate;
 mod compare;
 mod feed;
+mod line;
 mod rebuild;
 mod record;
 mod source;
