@@ -6,6 +6,8 @@
 
 mod authenticate;
 mod compare;
+mod config;
+mod environment;
 mod feed;
 mod line;
 mod rebuild;
