@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::Limits;
+use crate::processes::is_alive;
 
 /// The groups of one container; they are removed when this is dropped.
 pub struct Cgroups {
@@ -161,7 +162,8 @@ fn remove_stale(parent: &Path, controller: Controller) {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(prefix(controller)));
         let Some(owner) = owner.and_then(|owner| owner.parse::<u32>().ok()) else { continue };
-        if !Path::new("/proc").join(owner.to_string()).exists() {
+        // A killed one may stay a zombie for as long as nobody looks after orphans here.
+        if !is_alive(owner) {
             let _ = fs::remove_dir(entry.path());
         }
     }

@@ -6,7 +6,10 @@
 
 mod authenticate;
 mod compare;
+mod config;
+mod environment;
 mod feed;
+mod line;
 mod rebuild;
 mod record;
 mod source;

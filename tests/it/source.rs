@@ -197,3 +197,15 @@ fn the_users_own_git_settings_reach_no_repository() {
     scene.host_repository(&repository);
     scene.verify(&[]).exits(0);
 }
+
+#[test]
+fn a_repository_of_another_user_is_fetched_all_the_same() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("not root: nobody else's repository can be made");
+        return;
+    }
+    let mut scene = scene();
+    let repository = own_repository(&mut scene);
+    source::run("chown", &["-R", "65534:65534", &repository.display().to_string()]).unwrap();
+    scene.verify(&[]).exits(0);
+}

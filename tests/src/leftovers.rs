@@ -62,8 +62,8 @@ fn mounts(mark: &str) -> Vec<String> {
     mounts.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect()
 }
 
-/// Control groups of the program whose process is gone.
-pub fn stale_cgroups() -> Vec<PathBuf> {
+/// Control groups that the processes `pids` made.
+pub fn cgroups(pids: &[u32]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = waiting.pop() {
@@ -72,14 +72,24 @@ pub fn stale_cgroups() -> Vec<PathBuf> {
                 continue;
             }
             let name = entry.file_name().to_string_lossy().into_owned();
-            let pid = name.strip_prefix("verbatim-").and_then(|rest| rest.rsplit('-').next());
-            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let owner = name.strip_prefix("verbatim-").and_then(|rest| rest.rsplit('-').next());
+            if owner.is_some_and(|owner| pids.iter().any(|pid| pid.to_string() == owner)) {
                 found.push(entry.path());
             }
             waiting.push(entry.path());
         }
     }
     found
+}
+
+/// Waits until `condition` holds, at most ten seconds.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < give_up, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

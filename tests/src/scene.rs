@@ -73,6 +73,12 @@ impl Scene {
         self.recipe(RECIPE);
     }
 
+    /// From now on the environment has to be assembled, from the archive that the world serves.
+    pub fn forget_environment(&self) {
+        fs::remove_file(self.state().join("environments")).expect("unshare the environment");
+        self.fixture.serve_archive(&self.world);
+    }
+
     /// A path in the scene's own directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -139,9 +145,17 @@ impl Scene {
     /// The program, ready to run on this scene.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let config = self.path("verbatim.toml");
-        fs::write(&config, self.settings.to_string()).expect("write the configuration");
+        // All at once: another run of this scene may be reading it.
+        let new = tempfile::NamedTempFile::new_in(self.directory.path()).expect("make a file");
+        fs::write(new.path(), self.settings.to_string()).expect("write the configuration");
+        new.persist(&config).expect("write the configuration");
         let mut command = Command::new(&self.fixture.program);
         command.arg("--config").arg(config).arg("--state").arg(self.state()).args(arguments);
+        // The settings of whoever runs the tests are not the scene's.
+        let own = std::env::vars_os().map(|(name, _)| name);
+        for name in own.filter(|name| name.to_string_lossy().starts_with("VERBATIM_")) {
+            command.env_remove(name);
+        }
         command.envs(self.variables.iter().cloned()).current_dir(self.directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -21,6 +21,8 @@ use crate::scratch::Scratch;
 const FETCH_SECONDS_MAX: u64 = 900;
 const FETCH_BYTES_MAX: u64 = 2 << 30;
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// Git's only settings file, in the work directory.
+const SETTINGS: &str = "gitconfig";
 
 /// A tagged commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,9 @@ pub struct Wanted<'a> {
 pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Source, PathBuf)> {
     let Wanted { repository, tag, .. } = wanted;
     let work = scratch.directory("git")?;
+    // The mounted repository may belong to somebody else than the container's user. It has to be a
+    // file: what git takes from variables it does not hand on to the git that serves a file URL.
+    fs::write(work.join(SETTINGS), "[safe]\n\tdirectory = *\n").context("write git's settings")?;
     let remote = Remote::parse(repository)?;
     let only = format!("refs/tags/{tag}");
     let script = "git init -q --bare source.git && cd source.git && \
@@ -226,10 +231,7 @@ fn git_environment(certificates: &str) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::from([
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
         ("GIT_SSL_CAINFO".to_owned(), certificates.to_owned()),
-        // The mounted repository may belong to somebody else than the container's user.
-        ("GIT_CONFIG_COUNT".to_owned(), "1".to_owned()),
-        ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
-        ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
+        ("GIT_CONFIG_GLOBAL".to_owned(), format!("/work/{SETTINGS}")),
     ]);
     variables.extend(crate::config::proxies());
     variables

@@ -1,8 +1,9 @@
 //! Room 5, record: the one module that speaks SQL. Records are added and read, nothing else.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sqlx::Row;
@@ -25,10 +26,12 @@ pub struct Store {
 impl Store {
     /// Opens the store at `path`, makes it if it is not there, and brings its schema up to date.
     pub async fn open(path: &Path) -> anyhow::Result<Store> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("make {}", directory.display()))?;
-        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("make {}", directory.display()))?;
+        let _turn =
+            turn(directory).await.with_context(|| format!("lock {}", directory.display()))?;
         let options = SqliteConnectOptions::from_str("sqlite:")?
             .filename(path)
             .create_if_missing(true)
@@ -82,6 +85,22 @@ impl Store {
     /// Ends the connections, so that the store is one file again.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// Waits until no other process opens a store in `directory`; ours until the file is closed.
+/// SQLite's own locks do not keep two first migrations apart.
+async fn turn(directory: &Path) -> anyhow::Result<File> {
+    let lock = File::open(directory)?;
+    let give_up = Instant::now() + Duration::from_secs(LOCKED_SECONDS_MAX);
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
