@@ -50,15 +50,24 @@ pub(super) struct Walked {
     pub(super) stop: Option<Stop>,
 }
 
+impl Walked {
+    fn stopped(stop: Stop) -> Walked {
+        Walked { stop: Some(stop), ..Walked::default() }
+    }
+}
+
 impl Container {
     /// Shows every member to `visitor`.
     pub(super) fn walk(&self, meter: &Meter, visitor: &mut dyn Visitor) -> io::Result<Walked> {
         match self {
-            Container::Tar(source) => {
-                let peeled = Peeled::open(source, meter)?;
-                walk_tar(peeled.reader, meter, visitor)
-            }
-            Container::Zip(source) => walk_zip(&mut *source.open_seekable(meter)?, meter, visitor),
+            Container::Tar(source) => match Peeled::open(source, meter) {
+                Ok(peeled) => walk_tar(peeled.reader, meter, visitor),
+                Err(error) => Ok(Walked::stopped(Stop::of(error)?)),
+            },
+            Container::Zip(source) => match source.open_seekable(meter) {
+                Ok(mut input) => walk_zip(&mut *input, meter, visitor),
+                Err(error) => Ok(Walked::stopped(Stop::of(error)?)),
+            },
             Container::Directory(root) => {
                 let mut walk = DirectoryWalk { root, meter, visitor, index: 0 };
                 let stop = stop_of(walk.directory(Path::new(""), 0))?;

@@ -88,6 +88,12 @@ fn explain_small(
             let index = pair.published.index;
             pair.published.body = published.remove(&index);
             pair.rebuilt.body = rebuilt.remove(&pair.rebuilt.index);
+            if pair.published.body.is_none() || pair.rebuilt.body.is_none() {
+                // Half a pair would read as if the other side were empty.
+                let stop = Stop::Limit("the bytes could not be read a second time".into());
+                nodes.push((index, unopened(&pair, &stop)));
+                continue;
+            }
             let change = change(&pair);
             nodes.push((index, archive.explain_pair(pair, change)?));
         }

@@ -50,8 +50,8 @@ pub use limits::Limits;
 
 use archive::Archive;
 use container::Container;
-use differ::{Differ, Found, empty_node};
-use limits::Meter;
+use differ::{Differ, Found, empty_node, note_stop};
+use limits::{Meter, Stop};
 use source::Source;
 
 /// Unexplained members that a comparison lists.
@@ -97,19 +97,25 @@ pub fn compare(
     let meter = Meter::new(limits);
     let differ = Differ { meter: &meter };
     let name = input_a.artifact.name.clone();
-    let whole = |error| CompareError::Read { path: published.to_owned(), error };
     let found = match (input_a.is_directory, input_b.is_directory) {
         (false, false) => {
             let sources = (Source::File(published.into()), Source::File(rebuilt.into()));
-            differ.compare(&name, &sources.0, &sources.1, 0).map_err(whole)?
+            differ.compare(&name, &sources.0, &sources.1, 0)
         }
         (true, true) => {
             let containers =
                 [Container::Directory(published.into()), Container::Directory(rebuilt.into())];
             let node = empty_node(&name, Change::Changed);
-            Archive::new(differ, 0, containers).compare(node, None).map_err(whole)?
+            Archive::new(differ, 0, containers).compare(node, None)
         }
-        (a, _) => file_and_directory(&name, a),
+        (published_is_directory, _) => Ok(file_and_directory(&name, published_is_directory)),
+    };
+    let read = |error| CompareError::Read { path: published.to_owned(), error };
+    let found = match found.map_err(Stop::of) {
+        Ok(found) => found,
+        // A limit that was reached where nothing could be said about one member is said about all.
+        Err(Ok(stop)) => stopped(&name, &stop),
+        Err(Err(error)) => return Err(read(error)),
     };
     let explanation = match origin {
         Some(trace) => Some(explain(published, trace, limits)?),
@@ -178,6 +184,12 @@ fn file_and_directory(name: &str, published_is_directory: bool) -> Found {
         false => "file → directory",
     };
     node.causes.push(Cause::whole(CauseId::MemberType, detail));
+    Found { tier: Tier::Different, node, unexplained: Vec::new(), members: 0 }
+}
+
+fn stopped(name: &str, stop: &Stop) -> Found {
+    let mut node = empty_node(name, Change::Changed);
+    note_stop(&mut node, Side::Published, stop);
     Found { tier: Tier::Different, node, unexplained: Vec::new(), members: 0 }
 }
 

@@ -88,13 +88,13 @@ fn pattern(old: &[&[u8]], new: &[&[u8]]) -> Option<Cause> {
 
 fn compare_lines(old: &[&[u8]], new: &[&[u8]], meter: &Meter) -> Detail {
     // Numbers compare faster than lines, and `similar` compares lines often.
-    let mut numbers = HashMap::new();
-    let mut number = |line: &[u8]| {
+    let mut numbers: HashMap<&[u8], usize> = HashMap::new();
+    let mut number = |line| {
         let next = numbers.len();
-        *numbers.entry(line.to_vec()).or_insert(next)
+        *numbers.entry(line).or_insert(next)
     };
-    let old_numbers: Vec<usize> = old.iter().map(|line| number(line)).collect();
-    let new_numbers: Vec<usize> = new.iter().map(|line| number(line)).collect();
+    let old_numbers: Vec<usize> = old.iter().map(|line| number(*line)).collect();
+    let new_numbers: Vec<usize> = new.iter().map(|line| number(*line)).collect();
     drop(numbers);
     let own_deadline = Instant::now() + DIFF_TIME_MAX;
     let deadline = meter.limits.deadline.map_or(own_deadline, |given| given.min(own_deadline));

@@ -246,3 +246,18 @@ fn members_in_opposite_order_are_explained_in_a_second_pass() {
     assert_eq!(node.children.len(), 60);
     assert!(node.children.iter().all(|child| child.detail.is_some()));
 }
+
+#[test]
+fn a_deadline_at_any_moment_is_no_operating_error() {
+    let members = |text: &str| -> Vec<Member> {
+        (0..200).map(|i| file(&format!("p/{i:03}"), &format!("{text} {i}\n").repeat(40))).collect()
+    };
+    let mut backwards = members("b");
+    backwards.reverse();
+    let pair = Pair::new(&gzip(&tar(&members("a"))), &gzip(&tar(&backwards)));
+    for microseconds in (0..20_000).step_by(500) {
+        let deadline = Some(Instant::now() + Duration::from_micros(microseconds));
+        let limits = Limits { deadline, waiting_bytes_max: 2_000, ..Limits::default() };
+        assert_eq!(pair.compare(&limits).tier, Tier::Different);
+    }
+}
