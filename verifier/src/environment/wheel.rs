@@ -221,10 +221,10 @@ mod tests {
         pip.variables.insert("PIP_INDEX_URL".to_owned(), "https://host.example/".to_owned());
         let indexes = ["https://one.example/", "https://two.example/", "https://three.example/"];
         let indexes = indexes.map(|index| index.parse().unwrap());
-        let own = variables(&PipOrder { indexes: &indexes, pip: &pip });
+        let own = variables(&PipOrder { indexes: &indexes, pip: &pip }, "/bundle.crt");
         assert_eq!(own["PIP_INDEX_URL"], "https://one.example/");
         assert_eq!(own["PIP_EXTRA_INDEX_URL"], "https://two.example/ https://three.example/");
-        let hosts = variables(&PipOrder { indexes: &[], pip: &pip });
+        let hosts = variables(&PipOrder { indexes: &[], pip: &pip }, "/bundle.crt");
         assert_eq!(hosts["PIP_INDEX_URL"], "https://host.example/");
         assert!(!hosts.contains_key("PIP_EXTRA_INDEX_URL"));
     }
