@@ -13,6 +13,7 @@ mod line;
 mod rebuild;
 mod record;
 mod source;
+mod tidy;
 
 use tests::{Place, Scene};
 

@@ -199,7 +199,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         tokio::select! {
             result = work => result,
-            signal = interrupted() => Err(anyhow::anyhow!("stopped by {signal}; nothing is judged")),
+            signal = interrupted() => {
+                Err(anyhow::anyhow!("stopped by {signal}; nothing is judged"))
+            }
         }
     });
     runtime.shutdown_background();

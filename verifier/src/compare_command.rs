@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::compare::{Limits, Tier, compare, report};
+use crate::config;
 
 /// Bytes of one text report, which somebody scrolls through; JSON and HTML have `Limits::report_bytes_max`.
 const TEXT_BYTES_MAX: u64 = 256_000;
@@ -92,9 +93,8 @@ fn is_without_report(args: &CompareArgs) -> bool {
 
 /// Colours on a terminal, unless NO_COLOR says otherwise; see no-color.org.
 fn terminal_style() -> report::Style {
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    report::Style { colour, columns: columns.unwrap_or(80).clamp(40, 200) }
+    let colour = io::stdout().is_terminal() && !config::wants_no_colour();
+    report::Style { colour, columns: config::columns().unwrap_or(80).clamp(40, 200) }
 }
 
 fn write(path: &Path, report: &str) -> anyhow::Result<()> {

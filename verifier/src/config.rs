@@ -193,6 +193,16 @@ pub fn proxies() -> Vec<(String, String)> {
     proxies.chain([without]).collect()
 }
 
+/// Whether NO_COLOR is set; see no-color.org.
+pub fn wants_no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some()
+}
+
+/// The width that COLUMNS gives the terminal.
+pub fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     if path.as_os_str().is_empty() {
         bail!("there is no state directory: set state.directory, --state or HOME");

@@ -108,7 +108,8 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The libraries of `programs`: the absolute paths that `ldd` prints, without the "path:" of its headings.
+/// The libraries of `programs`: the absolute paths that `ldd` prints, without the "path:" of its
+/// headings.
 pub fn libraries_of(programs: &BTreeSet<PathBuf>) -> Result<BTreeSet<PathBuf>, String> {
     let output = Command::new("ldd")
         .args(programs)
