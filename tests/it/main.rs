@@ -9,6 +9,7 @@ mod compare;
 mod config;
 mod environment;
 mod feed;
+mod genuine;
 mod line;
 mod rebuild;
 mod record;

@@ -9,6 +9,7 @@
 
 pub mod archive;
 pub mod fixture;
+pub mod genuine;
 #[path = "../../rebuilder/tests/it/host_tree.rs"]
 pub mod host_tree;
 pub mod leftovers;

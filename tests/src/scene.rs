@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use toml::Table;
+use verifier::environment::Environment;
 use verifier::process::Program;
 use verifier::record::Record;
 use verifier::store::Store;
@@ -134,10 +135,15 @@ impl Scene {
 
     /// Serves the repository over HTTP too, and uses that.
     pub fn host_repository(&mut self, repository: &Path) {
+        self.serve_repository(repository, &self.fixture.environment());
+    }
+
+    /// The same with the git of any environment.
+    pub fn serve_repository(&mut self, repository: &Path, environment: &Environment) {
         let requests = self.path("git-hosting");
         fs::create_dir_all(&requests).expect("make a directory");
         let program = Program::at(&self.fixture.program);
-        self.world.host_repository(repository, &self.fixture.environment(), &program, &requests);
+        self.world.host_repository(repository, environment, &program, &requests);
         let url = self.world.repository();
         self.set("source.repository", url);
     }
