@@ -169,6 +169,7 @@ impl Plan {
         let [program, arguments @ ..] = &self.command[..] else {
             return Err("nothing to run".to_string());
         };
+        #[expect(clippy::disallowed_methods, reason = "this is the container's one process")]
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(&self.environment).current_dir(&self.directory);
         Ok(command)

@@ -105,6 +105,7 @@ fn private_bytes(pid: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs a process to look at")]
 mod tests {
     use super::*;
 

@@ -209,12 +209,12 @@ fn an_ordinary_user_gets_the_same_bytes_as_root() {
     let program = copy(&scene.fixture.program, "verbatim");
     fs::remove_file(scene.path("definitions/environments")).unwrap();
     copy(&scene.fixture.definitions().join("environments"), "definitions/environments");
-    let all = scene.path("").display().to_string();
-    source::run("chmod", &["-R", "a+rX", &all]).unwrap();
-    fs::set_permissions(scene.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     scene.set("source.repository", repository);
 
     let ordinary = scene.command(&["verify", source::VERSION, "--json"]);
+    let all = scene.path("").display().to_string();
+    source::run("chmod", &["-R", "a+rX", &all]).unwrap();
+    fs::set_permissions(scene.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = std::process::Command::new(program);
     command.args(ordinary.get_args()).env_clear().env("HOME", "/nonexistent");
     command.uid(NOBODY).gid(NOBODY).current_dir("/");

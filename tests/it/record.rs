@@ -72,6 +72,15 @@ fn reproduced(scene: &Scene, name: &str) -> Value {
         "name": name, "url": format!("{}/ftp/python/9.1.0/{name}", scene.world.base()),
         "verdict": "reproduced", "tier": "bitwise", "published": sized, "rebuilt": sized,
         "summary": format!("identical, {grouped} bytes"), "causes": [], "unexplained": [],
+        "explanation": {
+            "files": 7, "directories": 7, "git": 7, "others": [], "unexplained": 0, "notes": [],
+            "removed": [
+                [".gitattributes", "remove"], [".github/workflows/build.yml", "remove"],
+                [".gitignore", "remove"], ["Doc/build/index.html", "remove"],
+                ["Misc/mypy/mypy.toml", "remove"],
+            ],
+            "missing": [], "others_total": 0, "removed_total": 5, "missing_total": 0,
+        },
     })
 }
 

@@ -7,6 +7,8 @@
 //! tools. `VERBATIM_OTHER` may
 //! name a tarball of another release for the last pair.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read the environment")]
+
 use std::env;
 use std::fs;
 use std::io::{self, Read, Write};

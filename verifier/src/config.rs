@@ -3,6 +3,8 @@
 //! The one module that reads environment variables of the program. An unknown key is an error
 //! that names the nearest key. The meaning of each key is said in `config/verbatim.toml`.
 
+#![expect(clippy::disallowed_methods, reason = "this is the one module that reads the environment")]
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};

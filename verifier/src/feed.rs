@@ -106,7 +106,7 @@ async fn with_files(
             ignored.push(file.name.to_string());
         }
     }
-    files.sort_by(|a, b| a.name.as_str().len().cmp(&b.name.as_str().len()));
+    files.sort_by_key(|file| file.name.as_str().len());
     if files.windows(2).any(|pair| pair[0].name == pair[1].name) {
         bail!("release {version} announces one source file twice");
     }

@@ -107,6 +107,7 @@ impl Client {
     pub fn new() -> anyhow::Result<Client> {
         // A second call finds the provider installed, which is what is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        #[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))

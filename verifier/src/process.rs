@@ -86,7 +86,9 @@ impl Program {
         // The container's mount points are made in TMPDIR: beside the work directory, so that a
         // kill -9 leaves nothing outside the scratch directory.
         let temporary = work.parent().unwrap_or(work);
-        Command::new(&self.path)
+        #[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
+        let mut child = Command::new(&self.path);
+        child
             .arg(command)
             .env_clear()
             .env("TMPDIR", temporary)

@@ -73,7 +73,7 @@ pub struct Pair<'a> {
 }
 
 /// Writes record.json, build.log, the member lists of both sides and, where a file differs, the
-/// difference as text and JSON into `directory`.
+/// difference as text, JSON and HTML into `directory`.
 pub fn write_report(
     directory: &Path,
     record: &Record,
@@ -102,6 +102,9 @@ pub fn write_report(
             let file = |kind| directory.join(format!("{}.difference.{kind}", pair.name));
             write(&file("txt"), text.as_bytes())?;
             write(&file("json"), json.as_bytes())?;
+            let layout = report::Layout::Unified;
+            let html = report::html(comparison, layout, limits.report_bytes_max);
+            write(&file("html"), html.as_bytes())?;
         }
     }
     Ok(())

@@ -81,7 +81,7 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Sou
     fs::write(work.join(SETTINGS), "[safe]\n\tdirectory = *\n").context("write git's settings")?;
     let remote = Remote::parse(repository)?;
     let only = format!("refs/tags/{tag}");
-    let script = "git init -q --bare source.git && cd source.git && \
+    let script = "git init -q --bare --template= source.git && cd source.git && \
         git fetch -q --depth=1 --no-tags --no-write-fetch-head -- \"$1\" \"+$2:$2\" && \
         git for-each-ref --format='%(objecttype) %(objectname)' -- \"$2\" && \
         git show -s --format='%H %T %ct' \"$2^{commit}\"";
@@ -112,7 +112,8 @@ async fn diagnose(
         Err(reason) => return Ok(SourceError::Unreachable { repository, reason }.into()),
     };
     if references.lines().any(|line| line.ends_with(&format!("\t{only}"))) {
-        return Ok(anyhow::anyhow!("fetch {only} from the repository {repository}: {said}"));
+        let tag = wanted.tag;
+        return Ok(anyhow::anyhow!("fetch tag {tag} from the repository {repository}: {said}"));
     }
     if references.trim().is_empty() && is_empty(wanted, scratch, work, remote).await? {
         return Ok(SourceError::Empty { repository }.into());
@@ -216,7 +217,8 @@ async fn run(
     };
     let run = wanted.program.tool(&order).await.context("run git in the container")?;
     if run.code != 0 {
-        let said: Vec<&str> = run.stderr.lines().map(str::trim).collect();
+        let lines = run.stderr.lines().map(str::trim);
+        let said: Vec<&str> = lines.filter(|line| !line.starts_with("warning:")).collect();
         return Ok(Err(said.join(" ")));
     }
     let size = fs::metadata(&stdout).context("read git's answer")?.len();

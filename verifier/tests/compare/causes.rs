@@ -40,7 +40,8 @@ fn every_gzip_header_field_is_named() {
         &gzip(&base),
         &stamped,
         "payload
-         gzip.mtime: none → 1970-01-01T00:00:01Z: one side was made with gzip --no-name or from a pipe",
+         gzip.mtime: none → 1970-01-01T00:00:01Z: one side was made with gzip --no-name or \
+         from a pipe",
     );
     let windows = gzip_with(&base, 9, |packed| packed[9] = 255);
     check(
@@ -103,8 +104,10 @@ fn multi_threaded_xz_is_recognised() {
         &xz(&[0; 6000], 6),
         &threaded,
         "payload
-         xz.blocks: 1 block → 2 blocks of 4,096 bytes (multi-threaded on one side: -T0, or xz 5.6 and later without -T1)
-         xz.sizes: sizes not in block headers (one thread, -T1) → in block headers (multi-threaded)",
+         xz.blocks: 1 block → 2 blocks of 4,096 bytes (multi-threaded on one side: -T0, or xz \
+         5.6 and later without -T1)
+         xz.sizes: sizes not in block headers (one thread, -T1) → in block headers \
+         (multi-threaded)",
     );
 }
 
@@ -119,7 +122,8 @@ fn bzip2_and_zstd_headers_are_read() {
     check(
         &twice,
         &[zstd(&base[..1024], 3), zstd(&base[1024..], 3)].concat(),
-        "payload\ncompression.data: equal zstd headers, other compressed data (306 → 304 bytes): another level or version",
+        "payload\ncompression.data: equal zstd headers, other compressed data (306 → 304 \
+        bytes): another level or version",
     );
 }
 
@@ -169,7 +173,8 @@ fn another_order_is_same_contents() {
         &tar(&python()),
         &tar(&members),
         "contents
-         tar.order: same members, other order (published sorted by name, rebuilt not sorted) (2 of 5)",
+         tar.order: same members, other order (published sorted by name, rebuilt not sorted) \
+         (2 of 5)",
     );
 }
 
@@ -203,7 +208,8 @@ fn dialects_and_long_names_are_named() {
         &tar(&[posix]),
         &tar(&[gnu]),
         "contents
-         tar.format: posix: pax or ustar (magic \"ustar\\0\", version \"00\") → gnu (magic \"ustar  \\0\") (1 of 1)
+         tar.format: posix: pax or ustar (magic \"ustar\\0\", version \"00\") → gnu (magic \
+         \"ustar  \\0\") (1 of 1)
          tar.long_name: name in pax extended header → gnu long name header (1 of 1)",
     );
 }
@@ -428,7 +434,8 @@ fn zip_metadata_is_contents() {
         &base,
         &swapped,
         "contents
-         zip.order: same members, other order (published sorted by name, rebuilt not sorted) (1 of 2)",
+         zip.order: same members, other order (published sorted by name, rebuilt not sorted) \
+         (1 of 2)",
     );
     let late = zip(&members, |options| {
         let time = zip::DateTime::from_date_and_time(1980, 1, 1, 1, 0, 0).expect("a time");

@@ -1,4 +1,4 @@
-//! Hostile input: damage, bombs, lies. A sentence or a difference; never a panic, a hang, or a pass.
+//! Hostile input: damage, bombs, lies. A sentence or a difference; never a panic, hang or pass.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! The compare room from outside: small archives made here, byte by byte where that matters.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read the environment")]
+
 mod causes;
 mod command;
 mod contents;

@@ -60,7 +60,9 @@ proptest! {
     }
 
     #[test]
-    fn every_single_byte_change_is_reported(seed in 0..8_usize, place in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+    fn every_single_byte_change_is_reported(
+        seed in 0..8_usize, place in any::<prop::sample::Index>(), flip in 1..=255_u8,
+    ) {
         let whole = &seeds()[seed];
         let mut changed = whole.clone();
         let at = place.index(changed.len());
@@ -68,7 +70,8 @@ proptest! {
         let comparison = compared(whole, &changed);
         prop_assert_ne!(comparison.tier, Tier::Bitwise);
         let node = comparison.difference.expect("a difference");
-        let said = !node.causes.is_empty() || node.detail.is_some() || !node.children.is_empty() || !node.notes.is_empty();
+        let said = !node.causes.is_empty() || node.detail.is_some()
+            || !node.children.is_empty() || !node.notes.is_empty();
         prop_assert!(said, "nothing was said about a change at {} of seed {}", at, seed);
     }
 
@@ -78,14 +81,17 @@ proptest! {
         b in prop::collection::btree_map("[a-e]", "[x-z\n]{0,8}", 0..5),
     ) {
         let archive = |files: &std::collections::BTreeMap<String, String>| {
-            let members: Vec<_> = files.iter().map(|(path, text)| file(&format!("p/{path}"), text)).collect();
+            let member = |(path, text): (&String, &String)| file(&format!("p/{path}"), text);
+            let members: Vec<_> = files.iter().map(member).collect();
             tar(&members)
         };
-        let (forth, back) = (compared(&archive(&a), &archive(&b)), compared(&archive(&b), &archive(&a)));
+        let forth = compared(&archive(&a), &archive(&b));
+        let back = compared(&archive(&b), &archive(&a));
         prop_assert_eq!(forth.tier, back.tier);
         if let (Some(forth), Some(back)) = (forth.difference, back.difference) {
-            prop_assert_eq!(only(&forth, &Change::OnlyPublished), only(&back, &Change::OnlyRebuilt));
-            prop_assert_eq!(only(&forth, &Change::OnlyRebuilt), only(&back, &Change::OnlyPublished));
+            let (published, rebuilt) = (&Change::OnlyPublished, &Change::OnlyRebuilt);
+            prop_assert_eq!(only(&forth, published), only(&back, rebuilt));
+            prop_assert_eq!(only(&forth, rebuilt), only(&back, published));
             prop_assert_eq!(only(&forth, &Change::Changed), only(&back, &Change::Changed));
         }
     }
