@@ -180,7 +180,7 @@ fn a_text_in_place_of_the_genuine_archive_is_different() {
 
 /// A scene that announces the genuine .tar.xz, and whose definitions are a copy to be changed.
 fn with_own_definitions(prepared: &Prepared) -> (Scene, PathBuf) {
-    let mut scene = prepared.scene(PLACE, &[prepared.genuine.tar_xz.clone()]);
+    let mut scene = prepared.scene(PLACE, std::slice::from_ref(&prepared.genuine.tar_xz));
     let definitions = scene.path("own");
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     let word = |path: &Path| path.display().to_string();

@@ -16,7 +16,12 @@ struct Source {
 impl Source {
     /// The text without the module of unit tests at its end.
     fn production(&self) -> &str {
-        self.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default()
+        let begins_module = |(place, _): &(usize, &str)| {
+            let mut lines = self.text[*place..].lines();
+            lines.find(|line| !line.starts_with("#[")).is_some_and(|line| line.ends_with(" {"))
+        };
+        let end = self.text.match_indices("#[cfg(test)]\n").find(begins_module);
+        &self.text[..end.map_or(self.text.len(), |(place, _)| place)]
     }
 
     fn is_production(&self) -> bool {

@@ -68,7 +68,8 @@ fn bench() {
     let diffoscope = find_diffoscope();
     println!("diffoscope: {}", diffoscope.as_ref().map_or("not installed", |(_, version)| version));
     println!(
-        "| pair | libraries CPU s | gzip/xz -dc CPU s | verbatim CPU s | × -dc | peak MB | JSON KB | HTML KB | diffoscope CPU s | peak MB | JSON KB | ratio |"
+        "| pair | libraries CPU s | gzip/xz -dc CPU s | verbatim CPU s | × -dc | peak MB | JSON KB \
+         | HTML KB | diffoscope CPU s | peak MB | JSON KB | ratio |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (name, published, rebuilt) in &pairs {

@@ -10,7 +10,8 @@ use clap::Args;
 use crate::compare::{Limits, Tier, compare, report};
 use crate::config;
 
-/// Bytes of one text report, which somebody scrolls through; JSON and HTML have `Limits::report_bytes_max`.
+/// Bytes of one text report, which somebody scrolls through; JSON and HTML have
+/// `Limits::report_bytes_max`.
 const TEXT_BYTES_MAX: u64 = 256_000;
 
 /// Compare two files or directories and say why they differ.

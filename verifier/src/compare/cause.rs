@@ -56,13 +56,13 @@ causes! {
     MemberAdded = "member.added", "Members that only the rebuilt side has.";
     MemberRenamed = "member.renamed", "Members that have another path on each side.";
     MemberChanged = "member.changed", "Members of the same path with other content.";
-    MemberType = "member.type", "Members that are, say, a file on one side and a link on the other.";
+    MemberType = "member.type", "Members that are, say, a file here and a link there.";
     MemberLink = "member.link", "Links that point elsewhere.";
     ArchiveTrailing = "archive.trailing", "Bytes after the archive's end.";
     ArchivePrefix = "archive.prefix", "Bytes before the archive's start, or between its members.";
-    TopDirectory = "archive.top_directory", "The one directory that holds everything has another name.";
+    TopDirectory = "archive.top_directory", "The one directory around it all has another name.";
     CompressionFormat = "compression.format", "The same stream in another compression format.";
-    CompressionData = "compression.data", "Compressed by another implementation or with other options.";
+    CompressionData = "compression.data", "Compressed by another implementation or other options.";
     GzipLevel = "gzip.level", "The gzip header's XFL field, which tells the level.";
     GzipMtime = "gzip.mtime", "The gzip header's MTIME field.";
     GzipName = "gzip.name", "The gzip header's file name.";

@@ -13,8 +13,8 @@ pub struct Limits {
     pub stream_bytes_max: u64,
     /// Bytes that all streams of both sides together may unpack to. Default 32 GiB.
     pub total_bytes_max: u64,
-    /// Unpacked bytes per packed byte, looked at from [`Limits::ratio_grace_bytes`] on. Default 250;
-    /// a CPython tarball has 5, and honest text stays below 100.
+    /// Unpacked bytes per packed byte, looked at from [`Limits::ratio_grace_bytes`] on. Default
+    /// 250; a CPython tarball has 5, and honest text stays below 100.
     pub ratio_max: u64,
     /// Unpacked bytes up to which the ratio is not looked at. Default 64 MiB.
     pub ratio_grace_bytes: u64,
@@ -68,7 +68,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, but reports show everything; for `--everything`. What keeps the machine safe stays.
+    /// The same, but reports show everything; for `--everything`. What keeps the machine safe
+    /// stays.
     #[must_use]
     pub fn showing_everything(mut self) -> Limits {
         self.nodes_max = 1_000_000;

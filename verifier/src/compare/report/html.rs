@@ -82,7 +82,8 @@ impl Page {
             [("published", &comparison.published), ("rebuilt", &comparison.rebuilt)]
         {
             self.push(&format!(
-                "<tr><th scope=\"row\">{side}</th><td class=\"number\">{}</td><td><code>{}</code></td></tr>\n",
+                "<tr><th scope=\"row\">{side}</th><td class=\"number\">{}</td>\
+                 <td><code>{}</code></td></tr>\n",
                 grouped(artifact.size),
                 artifact.sha256
             ));
@@ -290,7 +291,8 @@ impl Page {
 /// One column: line numbers of both sides, a mark, the line.
 fn unified(hunk: &Hunk, id: &str) -> String {
     let mut table = String::from(
-        "<table class=\"diff\"><thead class=\"unseen\"><tr><th scope=\"col\">published line</th><th scope=\"col\">rebuilt line</th><th scope=\"col\">text</th></tr></thead><tbody>\n",
+        "<table class=\"diff\"><thead class=\"unseen\"><tr><th scope=\"col\">published line</th>\
+         <th scope=\"col\">rebuilt line</th><th scope=\"col\">text</th></tr></thead><tbody>\n",
     );
     let (mut a, mut b) = (hunk.published_line, hunk.rebuilt_line);
     for line in &hunk.lines {
@@ -330,14 +332,17 @@ fn unified(hunk: &Hunk, id: &str) -> String {
 
 fn anchor(id: &str, side: char, number: u64) -> String {
     format!(
-        "<td class=\"number\"><a id=\"{id}{side}{number}\" href=\"#{id}{side}{number}\">{number}</a></td>"
+        "<td class=\"number\">\
+         <a id=\"{id}{side}{number}\" href=\"#{id}{side}{number}\">{number}</a></td>"
     )
 }
 
 /// Two columns: runs of published lines stand beside the rebuilt lines that follow them.
 fn side_by_side(hunk: &Hunk, id: &str) -> String {
     let mut table = String::from(
-        "<table class=\"diff sides\"><thead class=\"unseen\"><tr><th scope=\"col\">line</th><th scope=\"col\">published</th><th scope=\"col\">line</th><th scope=\"col\">rebuilt</th></tr></thead><tbody>\n",
+        "<table class=\"diff sides\"><thead class=\"unseen\"><tr><th scope=\"col\">line</th>\
+         <th scope=\"col\">published</th><th scope=\"col\">line</th>\
+         <th scope=\"col\">rebuilt</th></tr></thead><tbody>\n",
     );
     let (mut a, mut b) = (hunk.published_line, hunk.rebuilt_line);
     let mut lines = hunk.lines.iter().peekable();

@@ -8,7 +8,8 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation};
 use super::super::difference::Format;
 use super::super::limits::Stop;
 
-/// Memory that one xz decoder may take: preset -9 needs 65 MiB, a hostile header could ask for 4 GiB.
+/// Memory that one xz decoder may take: preset -9 needs 65 MiB, a hostile header could ask for
+/// 4 GiB.
 const XZ_MEMORY_BYTES_MAX: u64 = 80 << 20;
 /// Largest zstd window, as a power of two: 32 MiB. Level 19 needs 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;

@@ -4,7 +4,8 @@
 use super::super::cause::{Cause, CauseId, grouped};
 use super::{Frame, Framing};
 
-/// Stream header (12 bytes) and the largest block header (1,024 bytes), and the first LZMA2 chunk's.
+/// Stream header (12 bytes) and the largest block header (1,024 bytes), and the first LZMA2
+/// chunk's.
 pub(super) const HEAD_BYTES: usize = 12 + 1024 + 6;
 
 /// What the container of one xz stream says about how it was made.
