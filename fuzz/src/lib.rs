@@ -90,8 +90,11 @@ fn check_reports(comparison: &Comparison) {
 
 /// Controls, and the marks that reorder a line.
 fn is_control(character: char) -> bool {
-    (character.is_control() && character != '\n')
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let reorders = matches!(
+        character,
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    reorders || (character.is_control() && character != '\n')
 }
 
 struct Files {
