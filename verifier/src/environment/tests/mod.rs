@@ -136,8 +136,9 @@ async fn other_bytes_under_a_locked_name_are_refused() {
     bytes[70] ^= 1;
     world.put("pool/main/libc6_2.41-1.deb", bytes);
     let error = World::build(&lock, &world.other_settings("new")).await.unwrap_err();
-    assert!(error.to_string().starts_with("fetch package libc6 2.41-1: http://"), "{error}");
-    assert!(error.to_string().contains("are locked"), "{error}");
+    let sentence = format!("{:#}", anyhow::Error::from(error));
+    assert!(sentence.starts_with("fetch package libc6 2.41-1: http://"), "{sentence}");
+    assert!(sentence.contains("are locked"), "{sentence}");
 }
 
 #[tokio::test]
@@ -154,7 +155,8 @@ async fn a_lock_that_assembles_to_another_tree_is_refused() {
 async fn an_index_that_the_keyring_does_not_vouch_for_is_refused() {
     let world = World::new().await;
     let refused = |error: EnvironmentError, expected: &str| {
-        assert!(error.to_string().contains(expected), "{error}");
+        let sentence = format!("{:#}", anyhow::Error::from(error));
+        assert!(sentence.contains(expected), "{sentence}");
     };
     let good = world.take("dists/trixie/InRelease");
     refused(world.lock().await.unwrap_err(), "has trixie: set environment.archives");
