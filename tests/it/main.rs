@@ -8,6 +8,7 @@ mod authenticate;
 mod compare;
 mod config;
 mod environment;
+mod explain;
 mod feed;
 mod genuine;
 mod line;

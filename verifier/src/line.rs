@@ -120,7 +120,7 @@ impl Line {
         let stage = self.progress.stage(&format!("environment {name}"));
         let show = shown_on(&stage);
         let build = environment::build(&lock, &settings, &self.client, &self.tool(), &show).await?;
-        stage.done(&format!("sha256:{}", build.digest));
+        stage.done(&format!("sha256:{}…", &build.digest.to_string()[..12]));
         Ok(build)
     }
 

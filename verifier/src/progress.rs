@@ -19,6 +19,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Stage {
     name: String,
+    progress: Progress,
     bar: Option<ProgressBar>,
     started: Instant,
 }
@@ -39,7 +40,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Stage { name: name.to_owned(), bar, started: Instant::now() }
+        Stage { name: name.to_owned(), progress: self.clone(), bar, started: Instant::now() }
     }
 
     /// Says one thing between the stages.
@@ -83,13 +84,11 @@ impl Stage {
     pub fn done(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("  {:<38} {seconds:>6.1} s  {text}", self.name);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_style(style("{msg}"));
-                bar.finish_with_message(line);
-            }
-            None => eprintln!("{line}"),
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
+        // Above the lines that are still redrawn: there it stays.
+        self.progress.say(&line);
     }
 }
 
