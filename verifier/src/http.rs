@@ -314,16 +314,24 @@ fn same_host(attempt: redirect::Attempt) -> redirect::Action {
     if attempt.previous().len() > REDIRECTS_MAX {
         return attempt.error(RedirectRefused("too many redirects".to_owned()));
     }
+    match refusal(from, to) {
+        Some(reason) => attempt.error(RedirectRefused(reason)),
+        None => attempt.follow(),
+    }
+}
+
+/// Why a redirect is not followed.
+fn refusal(from: &Url, to: &Url) -> Option<String> {
+    if from.scheme() == "https" && to.scheme() != "https" {
+        return Some("it redirects to plain http".to_owned());
+    }
     let same_port = from.port_or_known_default() == to.port_or_known_default();
     let upgraded = from.scheme() == "http" && to.scheme() == "https" && to.port().is_none();
     if from.host() != to.host() || !(same_port || upgraded) {
-        let reason = format!("it redirects to another host, {}", to.host_str().unwrap_or("none"));
-        return attempt.error(RedirectRefused(reason));
+        let host = to.host_str().unwrap_or("none");
+        return Some(format!("it redirects to another host, {host}"));
     }
-    if from.scheme() == "https" && to.scheme() != "https" {
-        return attempt.error(RedirectRefused("it redirects to plain http".to_owned()));
-    }
-    attempt.follow()
+    None
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -345,4 +353,49 @@ fn sent(url: &Url, error: &reqwest::Error) -> HttpError {
         return HttpError::TooSlow { url, seconds: SILENT_SECONDS_MAX };
     }
     HttpError::Unreachable { url, reason: innermost }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_stays_with_the_host_and_never_becomes_plain_http() {
+        let cases = [
+            ("https://a.example/x", "https://a.example/y", None),
+            ("https://a.example/x", "https://a.example:443/y", None),
+            ("http://a.example/x", "https://a.example/x", None),
+            ("http://127.0.0.1:8000/x", "http://127.0.0.1:8000/y", None),
+            ("https://a.example/x", "https://b.example/x", Some("another host, b.example")),
+            ("https://a.example/x", "https://a.example.b.example/x", Some("another host")),
+            ("https://a.example/x", "https://a.example:8443/x", Some("another host")),
+            ("https://a.example/x", "http://a.example/x", Some("plain http")),
+            ("https://a.example:80/x", "http://a.example/x", Some("plain http")),
+            ("http://127.0.0.1:8000/x", "http://127.0.0.1:8001/x", Some("another host")),
+            ("http://127.0.0.1/x", "file:///etc/passwd", Some("another host")),
+        ];
+        for (from, to, expected) in cases {
+            let refused = refusal(&from.parse().unwrap(), &to.parse().unwrap());
+            match (&refused, expected) {
+                (None, None) => {}
+                (Some(reason), Some(expected)) if reason.contains(expected) => {}
+                _ => panic!("{from} to {to}: {refused:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_for_bytes_that_are_checked_by_digest() {
+        let allowed = |url: &str, transport| check_transport(&url.parse().unwrap(), transport);
+        for url in
+            ["https://a.example/", "http://127.0.0.1:1/", "http://[::1]/", "http://localhost/"]
+        {
+            assert!(allowed(url, Transport::Secure).is_ok(), "{url}");
+        }
+        for url in ["http://a.example/", "http://127.0.0.1.a.example/", "http://10.0.0.1/"] {
+            assert!(allowed(url, Transport::Secure).is_err(), "{url}");
+            assert!(allowed(url, Transport::CheckedByDigest).is_ok(), "{url}");
+        }
+        assert!(allowed("ftp://a.example/", Transport::CheckedByDigest).is_err());
+    }
 }
