@@ -185,22 +185,16 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let work = async {
+    let result = runtime.block_on(async {
         match arguments.command {
             Command::Demo { once } => show(config, once).await,
-            Command::Verify(args) => verify(config, args).await,
-            Command::Explain { version, json } => explain(config, &version, json).await,
-            Command::Environment(command) => environment(config, command).await,
+            Command::Verify(args) => unless_interrupted(verify(config, args)).await,
+            Command::Explain { version, json } => {
+                unless_interrupted(explain(config, &version, json)).await
+            }
+            Command::Environment(command) => unless_interrupted(environment(config, command)).await,
             Command::Compare(_) | Command::Rebuild | Command::Tool => {
                 unreachable!("these commands run without a runtime")
-            }
-        }
-    };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = work => result,
-            signal = interrupted() => {
-                Err(anyhow::anyhow!("stopped by {signal}; nothing is judged"))
             }
         }
     });
@@ -208,7 +202,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     result
 }
 
-/// Ends when somebody wants the program to end. Dropping the work then kills its containers.
+/// Does the work, but drops it, and with it its containers, when somebody wants the program to end.
+async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        result = work => result,
+        signal = interrupted() => Err(anyhow::anyhow!("stopped by {signal}; nothing is judged")),
+    }
+}
+
+/// Ends when somebody wants the program to end.
 async fn interrupted() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
@@ -221,7 +223,7 @@ async fn interrupted() -> &'static str {
 }
 
 async fn show(config: Config, once: bool) -> anyhow::Result<ExitCode> {
-    let demo = demo::demo(config, Progress::to_stderr()).await?;
+    let demo = unless_interrupted(demo::demo(config, Progress::to_stderr())).await?;
     print(&publish::text(&demo.record))?;
     if !once {
         let feed = demo.world.feed()?;
@@ -234,7 +236,8 @@ async fn show(config: Config, once: bool) -> anyhow::Result<ExitCode> {
             demo.world.repository(),
             demo.record.release.version
         ))?;
-        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
+        // The verdict stands: being told to end now is no trouble.
+        interrupted().await;
     }
     Ok(ExitCode::from(exit_status(&demo.record)))
 }
