@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rebuilder::Digest;
-use serde::{Deserialize, Serialize};
 
+use crate::evidence::{Check, CheckOutcome, Evidence};
 use crate::http::{Client, Get, Transport};
 use crate::progress::Progress;
 use crate::release::{Md5, PublishedFile, Release};
@@ -42,36 +42,6 @@ pub struct AuthenticFile {
     pub sha256: Digest,
     /// Their number.
     pub size: u64,
-}
-
-/// One check and how it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What was checked.
-    pub check: Check,
-    /// Name of the file.
-    pub artifact: String,
-    /// How it ended.
-    pub outcome: CheckOutcome,
-}
-
-/// What is claimed of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Check {
-    Size,
-    Sha256,
-    Md5,
-}
-
-/// How a check ended. A disagreement is an error of the room: it stops the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckOutcome {
-    /// Claim and bytes say the same.
-    Agrees,
-    /// Nothing is claimed.
-    Missing,
 }
 
 impl AuthenticRelease {
@@ -186,7 +156,7 @@ fn agree<T: PartialEq + std::fmt::Display>(
             let what = match check {
                 Check::Size => "size",
                 Check::Sha256 => "SHA-256",
-                Check::Md5 => "MD5",
+                _ => "MD5",
             };
             bail!(
                 "the {what} of {} is {fetched}, but python.org's API claims {claimed}: the file or \
@@ -197,5 +167,5 @@ fn agree<T: PartialEq + std::fmt::Display>(
         (Some(_), _) => CheckOutcome::Agrees,
         (None, _) => CheckOutcome::Missing,
     };
-    Ok(Evidence { check, artifact: file.name.to_string(), outcome })
+    Ok(Evidence::new(check, file.name.as_str(), outcome, String::new()))
 }

@@ -8,8 +8,9 @@ use rebuilder::{BuildDefinition, BuildFailure, Digest, Outcome, Rebuild, StepRun
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::authenticate::{AuthenticRelease, Evidence};
+use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
+use crate::evidence::Evidence;
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
 use crate::version::Version;
