@@ -4,15 +4,17 @@
 //! to standard error, an error as one sentence.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::authenticate_command::{self, AuthenticateArgs};
 use crate::compare_command::{self, CompareArgs};
 use crate::config::Config;
+use crate::definitions::Definitions;
 use crate::line::{self, Choices, Line, MovedTag};
 use crate::progress::Progress;
 use crate::record::{Record, RecordStatus};
@@ -68,6 +70,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say who signed a file and whether they should have, offline: exit 0 authentic, 1 not, 2 cannot
+    /// tell
+    Authenticate(AuthenticateArgs),
     /// The pinned environments that steps run in
     #[command(subcommand)]
     Environment(EnvironmentCommand),
@@ -128,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Demo { .. }
         | Command::Verify(_)
         | Command::Explain { .. }
+        | Command::Authenticate(_)
         | Command::Environment(_) => {}
     }
     start_log(arguments.verbose, arguments.log_format);
@@ -179,7 +185,12 @@ fn complain(error: &anyhow::Error) {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = Config::load(arguments.config.as_deref(), arguments.state.as_deref())?;
+    let state = match arguments.command {
+        // It keeps nothing: an account without a home can ask, too.
+        Command::Authenticate(_) => Some(Path::new(".")),
+        _ => arguments.state.as_deref(),
+    };
+    let config = Config::load(arguments.config.as_deref(), state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -193,6 +204,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 unless_interrupted(explain(config, &version, json)).await
             }
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
+            Command::Authenticate(args) => authenticate(&config, &args),
             Command::Compare(_) | Command::Rebuild | Command::Tool => {
                 unreachable!("these commands run without a runtime")
             }
@@ -295,6 +307,17 @@ async fn explain(config: Config, version: &Version, json: bool) -> anyhow::Resul
         print(&explain::text(&record))?;
     }
     Ok(ExitCode::from(explain::exit_status(&record)))
+}
+
+fn authenticate(config: &Config, args: &AuthenticateArgs) -> anyhow::Result<ExitCode> {
+    let definitions = Definitions::at(&config.rebuild.definitions);
+    let answer = authenticate_command::authenticate(args, &definitions)?;
+    if args.json {
+        print(&(serde_json::to_string_pretty(&answer).context("write the answer")? + "\n"))?;
+    } else {
+        print(&answer.text())?;
+    }
+    Ok(ExitCode::from(answer.exit_status()))
 }
 
 fn exit_status(record: &Record) -> u8 {

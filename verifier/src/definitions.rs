@@ -1,4 +1,4 @@
-//! The project's own data: recipes and environments, built in or from a directory.
+//! The project's own data: recipes, environments and whom to trust, built in or from a directory.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 pub enum Definitions<'a> {
     /// Those that the program was built with.
     BuiltIn,
-    /// `recipes/` and `environments/` of a directory.
+    /// `recipes/` and `environments/` of a directory, and what it has of `trust/`.
     Directory(&'a Path),
 }
 
@@ -53,6 +53,14 @@ impl<'a> Definitions<'a> {
             }
         };
         String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
+    }
+
+    /// The text of a file below `trust/`: a directory may leave any of them to the built-in ones.
+    pub fn trust_text(&self, name: &str) -> anyhow::Result<String> {
+        match self {
+            Definitions::Directory(directory) if directory.join(name).exists() => self.text(name),
+            Definitions::Directory(_) | Definitions::BuiltIn => Definitions::BuiltIn.text(name),
+        }
     }
 
     /// The recipe that covers `version`.

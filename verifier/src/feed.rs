@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::config;
 use crate::http::{Client, Get, Transport};
-use crate::release::{FileName, PublishedFile, Release};
+use crate::release::{FileName, PublishedFile, Release, Sidecars};
 use crate::version::Version;
 
 /// The whole release list is about 0.4 MB.
@@ -42,6 +42,16 @@ struct ApiFile {
     sha256_sum: String,
     #[serde(default)]
     filesize: u64,
+    #[serde(default)]
+    gpg_signature_file: Option<String>,
+    #[serde(default)]
+    sigstore_bundle_file: Option<String>,
+    #[serde(default)]
+    sigstore_signature_file: Option<String>,
+    #[serde(default)]
+    sigstore_cert_file: Option<String>,
+    #[serde(default)]
+    sbom_spdx2_file: Option<String>,
 }
 
 /// The published releases among `wanted`, with their files: one request for the list and one for
@@ -125,24 +135,42 @@ fn primary_key(resource_uri: &str) -> anyhow::Result<u64> {
 }
 
 fn published_file(feed: &config::Feed, row: &ApiFile) -> anyhow::Result<PublishedFile> {
-    let url: Url = row.url.parse().with_context(|| format!("{:?} is no URL", shown(&row.url)))?;
-    let base = format!("{}/", feed.files);
-    let Some(path) = url.as_str().strip_prefix(&base) else {
-        bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
-    };
-    let name: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
-    if url.query().is_some() || url.fragment().is_some() || row.url != url.as_str() {
-        bail!("{:?} is not the plain URL of a file", shown(&row.url));
-    }
+    let url = file_url(feed, &row.url)?;
+    let name: FileName = url.as_str().rsplit('/').next().unwrap_or_default().parse()?;
     // An empty field is no claim.
     let claim = |text: &str| (!text.is_empty()).then(|| text.to_ascii_lowercase());
+    let sidecar = |field: &Option<String>| match field.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => file_url(feed, text).map(Some),
+    };
     Ok(PublishedFile {
         name,
         url,
         size: (row.filesize > 0).then_some(row.filesize),
         sha256: claim(&row.sha256_sum).map(|text| text.parse()).transpose()?,
         md5: claim(&row.md5_sum).map(|text| text.parse()).transpose()?,
+        sidecars: Sidecars {
+            asc: sidecar(&row.gpg_signature_file)?,
+            bundle: sidecar(&row.sigstore_bundle_file)?,
+            signature: sidecar(&row.sigstore_signature_file)?,
+            certificate: sidecar(&row.sigstore_cert_file)?,
+            sbom: sidecar(&row.sbom_spdx2_file)?,
+        },
     })
+}
+
+/// The URL of a file of python.org itself, with a name that is harmless.
+fn file_url(feed: &config::Feed, text: &str) -> anyhow::Result<Url> {
+    let url: Url = text.parse().with_context(|| format!("{:?} is no URL", shown(text)))?;
+    let base = format!("{}/", feed.files);
+    let Some(path) = url.as_str().strip_prefix(&base) else {
+        bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
+    };
+    let _: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
+    if url.query().is_some() || url.fragment().is_some() || text != url.as_str() {
+        bail!("{:?} is not the plain URL of a file", shown(text));
+    }
+    Ok(url)
 }
 
 async fn list(

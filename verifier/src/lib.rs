@@ -19,6 +19,7 @@ pub mod definitions;
 pub mod environment;
 pub mod evidence;
 pub mod members;
+pub mod openpgp;
 pub mod payload;
 pub mod recipe;
 pub mod release;
@@ -31,6 +32,7 @@ pub mod process;
 pub mod progress;
 pub mod scratch;
 // The program.
+pub mod authenticate_command;
 pub mod cli;
 pub mod compare_command;
 pub mod demo;

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use rebuilder::{BuildDefinition, Event, Rebuild, RebuildOrder};
 
+use crate::authenticate::trust::Trust;
 use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
 use crate::config::Config;
 use crate::definitions::Definitions;
@@ -202,12 +203,16 @@ async fn authentic(
         certificates: settings.pip.bundle.as_deref(),
         program: &line.program,
     };
-    let authentic =
-        authenticate::authenticate(release, &line.client, wanted, scratch, &line.progress).await?;
+    let trust = Trust::load(&line.definitions())?;
     let records = line.store.of_version(&version).await?;
-    let recorded = records.last().map(|record| &record.source);
+    let earlier: Vec<source::Source> = records.into_iter().map(|record| record.source).collect();
+    let last = earlier.last().cloned();
+    let (client, progress) = (&line.client, &line.progress);
+    let authentic =
+        authenticate::authenticate(release, client, wanted, trust, earlier, scratch, progress)
+            .await?;
     match choices.moved_tag {
-        MovedTag::Refuse => authentic.source().unmoved(recorded)?,
+        MovedTag::Refuse => authentic.source().unmoved(last.as_ref())?,
         MovedTag::Accept => {}
     }
     Ok(authentic)

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
-use crate::evidence::Evidence;
+use crate::evidence::{CheckOutcome, Evidence};
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
 use crate::version::Version;
@@ -64,9 +64,9 @@ pub struct RecordedRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordStatus {
-    /// Every artifact was reproduced.
+    /// Every artifact was reproduced, and no claim disagrees.
     Pass,
-    /// Some artifact differs.
+    /// Some artifact differs, or some claim disagrees: see the evidence.
     Fail,
     /// The tag does not build.
     NotBuilt,
@@ -178,7 +178,7 @@ impl Record {
                 version: release.version.clone(),
                 announced: release.announced,
             },
-            status: conclude(&artifacts),
+            status: conclude(&artifacts, authentic.evidence()),
             source: authentic.source().clone(),
             environment,
             recipe,
@@ -260,8 +260,8 @@ fn bounded(mut map: Explanation) -> RecordedExplanation {
     }
 }
 
-/// `pass` only if there is an artifact and every one was reproduced.
-fn conclude(artifacts: &[RecordedArtifact]) -> RecordStatus {
+/// `pass` only if there is an artifact, every one was reproduced, and no claim disagrees.
+fn conclude(artifacts: &[RecordedArtifact], evidence: &[Evidence]) -> RecordStatus {
     let any = |name| artifacts.iter().any(|artifact| artifact.verdict == name);
     // An empty list would be a pass of nothing; the authenticate room refuses it.
     assert!(!artifacts.is_empty(), "a record needs an artifact");
@@ -270,6 +270,9 @@ fn conclude(artifacts: &[RecordedArtifact]) -> RecordStatus {
     }
     if any(VerdictName::NotBuilt) {
         return RecordStatus::NotBuilt;
+    }
+    if evidence.iter().any(|one| one.outcome == CheckOutcome::Disagrees) {
+        return RecordStatus::Fail;
     }
     RecordStatus::Pass
 }

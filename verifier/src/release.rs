@@ -36,6 +36,23 @@ pub struct PublishedFile {
     pub sha256: Option<Digest>,
     /// Claimed MD5, if any.
     pub md5: Option<Md5>,
+    /// The files beside it that speak of it.
+    pub sidecars: Sidecars,
+}
+
+/// Where the files beside a published file are served, as far as they are announced.
+#[derive(Clone, Debug, Default)]
+pub struct Sidecars {
+    /// `.asc`: a detached OpenPGP signature.
+    pub asc: Option<Url>,
+    /// `.sigstore`: a Sigstore bundle.
+    pub bundle: Option<Url>,
+    /// `.sig`: a detached Sigstore signature.
+    pub signature: Option<Url>,
+    /// `.crt`: its certificate.
+    pub certificate: Option<Url>,
+    /// `.spdx.json`: an SPDX document.
+    pub sbom: Option<Url>,
 }
 
 /// A file name without directory, control characters or tricks.

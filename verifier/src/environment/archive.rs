@@ -14,6 +14,7 @@ use super::definition::{EnvironmentSpec, Word};
 use super::fetch::{self, Meter};
 use super::index::{self, IndexFile, Package, Release};
 use super::{EnvironmentError, Progress, Settings, Stage, blocking, signature};
+use crate::openpgp;
 
 /// Longest InRelease file; Debian's has 140 kB.
 const RELEASE_BYTES_MAX: u64 = 4 << 20;
@@ -89,7 +90,7 @@ fn verified_release(
     };
     let keyring = read_keyring(path)
         .with_context(|| format!("read the archive's keyring {}", path.display()))?;
-    let keyring = signature::read_keyring(&keyring).map_err(refuse)?;
+    let keyring = openpgp::read_keyring(&keyring).map_err(refuse)?;
     let signed = signature::verify(text, &keyring, now).map_err(refuse)?;
     Ok(Release::parse(&signed, spec, now).with_context(|| format!("{url} is refused"))?)
 }
