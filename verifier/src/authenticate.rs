@@ -158,3 +158,6 @@ async fn download(
     stage.done(&format!("{} bytes{beside}", crate::compare::report::grouped(size)));
     Ok(AuthenticFile { announced: file.clone(), path, sha256, size, sidecars })
 }
+
+#[cfg(test)]
+mod tests;

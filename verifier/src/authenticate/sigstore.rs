@@ -67,6 +67,7 @@ impl Authority {
     /// Who signed the file that `file` reads, by the bundle `text`.
     pub fn bundle(&self, text: &[u8], file: impl Read) -> Result<Signed, SigstoreError> {
         let bundle = parse(text)?;
+        self.check_logs(&bundle)?;
         let policy = VerificationPolicy::any_identity();
         let result = self.verifier.verify_reader(file, &bundle, &policy).map_err(refusal)?;
         let at = result.verified_timestamps().iter().min().copied();
@@ -110,6 +111,20 @@ impl Authority {
             }
             _ => Err(refused("its certificate names nobody")),
         }
+    }
+
+    /// Sigstore starts a new log now and then: an entry of one that is not known here says that the
+    /// trusted root is old, or that somebody has a log of his own.
+    fn check_logs(&self, bundle: &Bundle) -> Result<(), SigstoreError> {
+        for entry in &bundle.verification_material.tlog_entries {
+            let id = &entry.log_id.key_id;
+            if !self.root.tlogs.iter().any(|log| log.log_id.key_id == *id) {
+                return Err(undecided(&format!(
+                    "it is in a transparency log that the trusted root does not know ({id})"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether Sigstore's authority issued the certificate; judged at the time when it did.

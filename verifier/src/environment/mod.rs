@@ -23,7 +23,7 @@ mod package;
 mod signature;
 mod supply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 mod wheel;
 

@@ -1,7 +1,7 @@
 //! The doors, against a small archive on loopback.
 
 mod debs;
-mod keys;
+pub(crate) mod keys;
 mod signatures;
 pub(super) mod world;
 
@@ -165,7 +165,7 @@ async fn an_index_that_the_keyring_does_not_vouch_for_is_refused() {
     world.put("dists/trixie/InRelease", tampered.into_bytes());
     let error = world.lock().await.unwrap_err();
     assert!(matches!(error, EnvironmentError::BadSignature { .. }), "{error}");
-    refused(error, "does not fit the text");
+    refused(error, "does not fit");
     world.publish("Codename: bookworm\nSuite: oldstable\n");
     refused(world.lock().await.unwrap_err(), "it is for bookworm, not for trixie");
     world.publish("Codename: trixie\nValid-Until: Sat, 19 Aug 2023 07:55:41 UTC\n");
