@@ -96,6 +96,14 @@ pub fn publish(repository: &Path, published: &Path, how: Publication) -> Result<
     succeed(command)
 }
 
+/// The object that the tag `tag` of a repository names.
+pub fn read_ref(repository: &Path, tag: &str) -> String {
+    let mut command = program("git");
+    command.arg("-C").arg(repository).args(["rev-parse", &format!("refs/tags/{tag}")]);
+    let output = command.output().expect("run git");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 /// Runs git, tar and the like on the host, free of the user's own settings.
 pub fn run(name: &str, arguments: &[&str]) -> Result<(), String> {
     let mut command = program(name);
