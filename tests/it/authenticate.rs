@@ -1,5 +1,5 @@
-//! Room 2, authenticate: files and tags that are not what is claimed, are signed by somebody else, or
-//! do not arrive.
+//! Room 2, authenticate: files and tags that are not what is claimed, are signed by somebody
+//! else, or do not arrive.
 
 use std::fs;
 use std::path::Path;

@@ -125,14 +125,13 @@ pub fn authenticate(args: &AuthenticateArgs, definitions: &Definitions) -> anyho
     Ok(Answer { file: name, version, sha256, size, authentic, evidence })
 }
 
-/// `Python-3.14.2.tar.xz` → 3.14.2; also `python-3.14.2-docs-html.zip` and other files of a release.
+/// `Python-3.14.2.tar.xz` → 3.14.2; also `python-3.14.2-amd64.exe` and other files of a release.
 fn version_of(name: &str) -> anyhow::Result<Version> {
     let rest = name.split_once(['P', 'p']).and_then(|(_, rest)| rest.strip_prefix("ython-"));
     let rest = rest.unwrap_or_default();
-    let ends = |end: &usize| rest[..*end].parse::<Version>().ok();
     // The longest beginning that is a version: that of 3.14.0rc1.tgz is not 3.14.0.
-    let version = (1..=rest.len()).rev().filter(|end| rest.is_char_boundary(*end));
-    version.into_iter().find_map(|end| ends(&end)).with_context(|| {
+    let mut beginnings = (1..=rest.len()).rev().filter_map(|end| rest.get(..end));
+    beginnings.find_map(|text| text.parse().ok()).with_context(|| {
         format!("{name:?} does not begin as Python-3.14.2: say which release it is by --version")
     })
 }

@@ -70,8 +70,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say who signed a file and whether they should have, offline: exit 0 authentic, 1 not, 2 cannot
-    /// tell
+    /// Say offline who signed a file and whether they should have: exit 0 authentic, 1 not,
+    /// 2 cannot tell
     Authenticate(AuthenticateArgs),
     /// The pinned environments that steps run in
     #[command(subcommand)]

@@ -52,7 +52,7 @@ pub struct Subject<'a> {
 /// The detached OpenPGP signature `asc` of a file.
 pub fn asc(asc: &[u8], subject: Subject, trust: &Trust, now: Timestamp) -> anyhow::Result<Finding> {
     let open = || File::open(subject.path);
-    Ok(judge(openpgp::read_detached(asc), &open, subject.version, trust, now)?)
+    judge(openpgp::read_detached(asc), &open, subject.version, trust, now)
 }
 
 /// The Sigstore bundle of a file.

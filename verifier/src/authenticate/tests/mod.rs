@@ -23,7 +23,7 @@ const DAY: u32 = 86_400;
 const SIGNED: u32 = KEY_MADE + 100 * DAY;
 const CONTENT: &[u8] = b"the bytes of a release";
 
-/// A file, and definitions that trust two managers: of 9.0 to 9.13 (with an OpenPGP key) and of 9.14.
+/// A file, and definitions that trust Mary for 9.0 to 9.13 and others for other series.
 struct Scene {
     place: TempDir,
     key: Key,
@@ -457,7 +457,7 @@ proptest! {
         check(&bytes);
         let genuine = key.sign_detached(CONTENT, SIGNED).into_bytes();
         check(&spliced(&genuine, &bytes, place, keep));
-        let root = include_str!("../../../config/trust/sigstore-trusted-root.json");
+        let root = include_str!("../../../../config/trust/sigstore-trusted-root.json");
         let authority = super::sigstore::Authority::parse(root).unwrap();
         let bundle = fs::read(data("blob.v0.3.sigstore")).unwrap();
         let bundle = spliced(&bundle, &bytes, place, keep);
