@@ -86,7 +86,8 @@ pub struct Rebuild {
     pub runtime: Runtime,
     /// Upper bounds of one rebuild.
     pub limits: Limits,
-    /// Directory with `recipes/` and `environments/`; empty for the built-in ones.
+    /// Directory with `recipes/`, `environments/` and what should replace files of `trust/`; empty
+    /// for the built-in ones.
     pub definitions: PathBuf,
 }
 
