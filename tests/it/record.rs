@@ -142,7 +142,14 @@ fn records_are_never_changed_or_deleted() {
         "UPDATE records SET status = 'fail'",
         "UPDATE records SET document = replace(document, 'pass', 'fail')",
         "DELETE FROM records",
-        "INSERT OR REPLACE INTO records SELECT id, version, 'fail', finished, '{}' FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT id, version, 'fail', finished, '{}', seq + 9 FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT 'other', version, 'fail', finished, '{}', seq FROM records",
+        "UPDATE artifacts SET verdict = 'different'",
+        "DELETE FROM artifacts",
+        "INSERT OR REPLACE INTO artifacts \
+         SELECT seq, place, name, 'different', tier, published, 1, rebuilt FROM artifacts",
         "INSERT OR REPLACE INTO records (rowid, id, version, status, finished, document) \
          SELECT rowid, 'other', version, 'fail', finished, '{}' FROM records",
     ] {

@@ -19,13 +19,17 @@ pub mod definitions;
 pub mod environment;
 pub mod evidence;
 pub mod members;
+pub mod observation;
 pub mod payload;
+pub mod queue;
 pub mod recipe;
 pub mod release;
 pub mod source;
 pub mod version;
 // The edges: sockets, processes, disk, terminal, settings.
+pub mod clock;
 pub mod config;
+pub mod fault;
 pub mod http;
 pub mod process;
 pub mod progress;
