@@ -126,10 +126,16 @@ fn one_module_each_touches_the_outside() {
         ("reads arguments", &["env::args", "try_parse()"], &["cli.rs"]),
         ("reads the environment", &["env::var", "env::vars"], &["config.rs"]),
         ("asks the feed", &["feed::announced("], &["line.rs"]),
+        ("watches the feed", &["feed::releases("], &["daemon/watch.rs"]),
+        (
+            "works the queue off",
+            &["store.claim(", "store.settle("],
+            &["daemon/worker.rs", "line.rs"],
+        ),
         ("authenticates", &["authenticate::authenticate("], &["line.rs"]),
         ("judges", &["verdict::judge("], &["line.rs"]),
-        ("adds records", &[".append(&record)"], &["line.rs"]),
-        ("runs the line", &["line::verify("], &["cli.rs", "demo.rs"]),
+        ("adds records", &["store.append("], &["line.rs"]),
+        ("runs the line", &["line::verify("], &["cli.rs", "demo.rs", "daemon/worker.rs"]),
     ];
     for (what, words, allowed) in rules {
         let allowed: Vec<String> =

@@ -211,6 +211,17 @@ impl Scene {
         })
     }
 
+    /// Asks the store something.
+    pub fn ask_store<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Store) -> F) -> T {
+        self.runtime.block_on(async {
+            let store = Store::open(&self.state().join("records.sqlite")).await;
+            let store = store.expect("open the store");
+            let answer = ask(store.clone()).await;
+            store.close().await;
+            answer
+        })
+    }
+
     /// Waits for what the test does with sockets or the store.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)

@@ -31,11 +31,14 @@ pub mod clock;
 pub mod config;
 pub mod fault;
 pub mod http;
+pub mod journal;
 pub mod process;
 pub mod progress;
 pub mod scratch;
 // The program.
 pub mod cli;
 pub mod compare_command;
+pub mod daemon;
 pub mod demo;
+pub mod operate;
 pub mod world;

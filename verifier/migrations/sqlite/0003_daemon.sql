@@ -73,6 +73,8 @@ CREATE TABLE releases (
     document     TEXT,
     document_ms  INTEGER,
     seen_ms      INTEGER NOT NULL,
+    -- python.org announced it while this service was watching.
+    fresh        INTEGER NOT NULL DEFAULT 0,
     -- The newest record.
     record       TEXT,
     status       TEXT

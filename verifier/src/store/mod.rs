@@ -9,6 +9,7 @@
 mod notices;
 mod queue;
 mod records;
+mod releases;
 mod tokens;
 mod watch;
 
@@ -25,8 +26,9 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
+pub use releases::ReleaseRow;
 pub use tokens::{Scope, TokenRow};
-pub use watch::{FileLook, FileRow, Look, ReleaseRow};
+pub use watch::{FileLook, FileRow, Look};
 
 /// Another process may hold the store this long before it is an error.
 const LOCKED_SECONDS_MAX: u64 = 60;

@@ -332,7 +332,7 @@ impl Store {
 }
 
 /// The job of `version` that is not over, with at least this urgency.
-async fn want(
+pub(super) async fn want(
     writing: &mut Transaction<'static, Sqlite>,
     version: &Version,
     why: Why,

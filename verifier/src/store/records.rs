@@ -190,7 +190,7 @@ pub(super) async fn insert(
             .await
             .context("add a file of a record to the store")?;
     }
-    super::watch::ensure_release(writing, version, record.release.announced).await?;
+    super::releases::ensure_release(writing, version, record.release.announced).await?;
     super::watch::watch_files(writing, record).await?;
     conclude(writing, version, status, &record.id).await
 }
