@@ -34,6 +34,7 @@ pub mod http;
 pub mod process;
 pub mod progress;
 pub mod scratch;
+pub mod server;
 // The program.
 pub mod cli;
 pub mod compare_command;
