@@ -45,7 +45,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = serde_json::Value)))]
+#[utoipa::path(get, path = "/api/openapi.json",
+    responses((status = 200, body = serde_json::Value)))]
 async fn itself() -> Json<OpenApi> {
     Json(document())
 }
