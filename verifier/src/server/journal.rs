@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(texts(&mut journal).await, ["c"]);
         let second = line("a").len() as u64 + 1;
         let mut journal = Journal::open(directory.path(), JOB, second).await.unwrap().unwrap();
-        assert_eq!(texts(&mut journal).await, ["b"]);
+        assert_eq!(texts(&mut journal).await, ["b", "c"]);
         for nonsense in [second - 1, 1 << 40] {
             let opened = Journal::open(directory.path(), JOB, nonsense).await.unwrap();
             assert_eq!(texts(&mut opened.unwrap()).await, ["a"], "{nonsense}");
