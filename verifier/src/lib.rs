@@ -35,6 +35,7 @@ pub mod journal;
 pub mod process;
 pub mod progress;
 pub mod scratch;
+pub mod server;
 // The program.
 pub mod cli;
 pub mod compare_command;

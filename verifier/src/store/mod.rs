@@ -7,6 +7,7 @@
 //! writes is there as a whole or not at all.
 
 mod notices;
+mod pages;
 mod queue;
 mod records;
 mod releases;
@@ -25,6 +26,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
 pub use tokens::{Scope, TokenRow};
