@@ -60,10 +60,15 @@ pub enum MovedTag {
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
     let scratch = line.scratch()?;
-    let recipe = line.definitions().recipe_for(version)?;
+    let candidates = line.definitions().candidates(version)?;
     let release = announced(line, version).await?;
-    let environment = line.environment(&recipe.environment).await?;
-    let (authentic, era) = authentic(line, release, &environment, choices, &scratch).await?;
+    let tools = line.environment(&candidates.first().environment).await?;
+    let (authentic, era) = authentic(line, release, &tools, choices, &scratch).await?;
+    let recipe = candidates.choose(&era);
+    let environment = match recipe.environment == candidates.first().environment {
+        true => tools,
+        false => line.environment(&recipe.environment).await?,
+    };
     let limits = &line.config.rebuild.limits;
     let definition = recipe.definition(version, authentic.source(), &environment, limits);
     let (rebuild, work) = rebuild(line, &definition, &environment, &authentic, &scratch).await?;
