@@ -1,6 +1,8 @@
 //! The daemon: it notices, verifies, survives.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -310,5 +312,58 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
         wait_for(&scene, "a verdict", is_done);
         assert_eq!(running.stop(), Some(0));
         assert_one_verdict(&scene, RecordStatus::Pass);
+    }
+}
+
+/// One exchange with the daemon's server.
+fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_accepted_request_survives_a_kill_and_ends_in_one_verdict() {
+    for point in ["kill request.after", "kill settle.before", "kill settle.after"] {
+        let mut scene = watched();
+        scene.set("feed.since", "");
+        let token = scene.run(&["token", "add", "tester"]);
+        token.exits(0);
+        let token = token.stdout.trim();
+        let mark = scene.path("mark");
+        scene.variables = vec![
+            ("UNDER_TEST_FAULT".to_owned(), point.to_owned()),
+            ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
+        ];
+        let mut running = serve(&scene);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+        wait_for(&scene, "the list", |scene| {
+            scene.ask_store(
+                |store| async move { store.announced(&version()).await.unwrap().is_some() },
+            )
+        });
+        let wanted = format!("{{\"version\": \"{}\"}}", source::VERSION);
+        let refused = http(&address, "POST", "/api/v1/requests", "vbt_wrong", &wanted);
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+        let answer = http(&address, "POST", "/api/v1/requests", token, &wanted);
+        let answered = answer.starts_with("HTTP/1.1 202");
+        assert!(answered || point == "kill request.after", "{answer}");
+        running.0.wait().unwrap();
+        let before = lists(&scene);
+        let running = serve(&scene);
+        wait_for(&scene, "its successor", |scene| lists(scene) > before);
+        wait_for(&scene, "a verdict", is_done);
+        assert_eq!(running.stop(), Some(0));
+        assert_one_verdict(&scene, RecordStatus::Pass);
+        assert_eq!(jobs(&scene)[0].why, Why::Request);
     }
 }

@@ -249,6 +249,7 @@ fn settings(world: &World, fixture: &Fixture, directory: &Path) -> Table {
             "environment",
             part(vec![("archives", vec![archive].into()), ("keyring", text(fixture.keyring()))]),
         ),
+        ("server", part(vec![("listen", "127.0.0.1:0".into())])),
         ("rebuild", part(vec![("definitions", text(directory.join("definitions")))])),
     ];
     parts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

@@ -16,7 +16,7 @@ use rebuilder::Limits;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::environment;
+use crate::{environment, server};
 
 /// Where a configuration file is looked for when `--config` names none.
 const PLACES: [&str; 2] = ["verbatim.toml", "/etc/verbatim/verbatim.toml"];
@@ -32,6 +32,7 @@ pub struct Config {
     pub store: Store,
     pub rebuild: Rebuild,
     pub queue: Queue,
+    pub server: server::Settings,
 }
 
 /// How the daemon works its queue off.
@@ -347,6 +348,8 @@ mod tests {
         let built_in = Config::default();
         assert_eq!(format!("{:?}", shipped.feed), format!("{:?}", built_in.feed));
         assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
+        assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
+        assert_eq!(shipped.server, built_in.server);
         assert_eq!(shipped.source.repository, built_in.source.repository);
         assert_eq!(shipped.environment.keyring, built_in.environment.keyring);
     }

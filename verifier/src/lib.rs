@@ -17,6 +17,7 @@ pub mod verdict;
 // What the rooms work with.
 pub mod definitions;
 pub mod environment;
+pub mod era;
 pub mod evidence;
 pub mod members;
 pub mod observation;

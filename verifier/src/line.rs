@@ -12,6 +12,7 @@ use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::environment::{self, Environment, EnvironmentSpec, Lock};
+use crate::era::{self, EraFinding};
 use crate::fault;
 use crate::feed;
 use crate::http::Client;
@@ -74,10 +75,15 @@ pub enum MovedTag {
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
     let scratch = line.scratch()?;
-    let recipe = line.definitions().recipe_for(version)?;
+    let candidates = line.definitions().candidates(version)?;
     let release = announced(line, version, choices).await?;
-    let environment = line.environment(&recipe.environment).await?;
-    let authentic = authentic(line, release, &environment, choices, &scratch).await?;
+    let tools = line.environment(&candidates.first().environment).await?;
+    let (authentic, era) = authentic(line, release, &tools, choices, &scratch).await?;
+    let recipe = candidates.choose(&era);
+    let environment = match recipe.environment == candidates.first().environment {
+        true => tools,
+        false => line.environment(&recipe.environment).await?,
+    };
     let limits = &line.config.rebuild.limits;
     let definition = recipe.definition(version, authentic.source(), &environment, limits);
     let (rebuild, work) = rebuild(line, &definition, &environment, &authentic, &scratch).await?;
@@ -85,6 +91,7 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     let record = Record::new(Findings {
         started,
         authentic: &authentic,
+        era,
         environment: named(&recipe.environment, environment.digest),
         recipe: named(&recipe.name, recipe.digest),
         definition: &definition,
@@ -236,7 +243,7 @@ async fn authentic(
     environment: &Environment,
     choices: &Choices,
     scratch: &Scratch,
-) -> anyhow::Result<AuthenticRelease> {
+) -> anyhow::Result<(AuthenticRelease, EraFinding)> {
     let version = release.version.clone();
     let tag = version.tag();
     let settings = line.config.environment_settings();
@@ -255,7 +262,14 @@ async fn authentic(
         MovedTag::Refuse => authentic.source().unmoved(recorded)?,
         MovedTag::Accept => {}
     }
-    Ok(authentic)
+    let stage = line.progress.stage("read how it was packed");
+    let read = tokio::task::spawn_blocking(move || {
+        let era = era::read(&authentic)?;
+        anyhow::Ok((authentic, era))
+    });
+    let (authentic, era) = read.await.context("read the era")??;
+    stage.done(&era.to_string());
+    Ok((authentic, era))
 }
 
 /// Runs the definition, and says as soon as it is known whether the archive before compression is

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::cli::print;
 use crate::compare::report::printable;
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::line::Line;
 use crate::progress::Progress;
+use crate::server;
 use crate::store::{Scope, Store};
 
 /// The longest name of a token's owner, in bytes.
@@ -25,9 +27,9 @@ pub async fn serve(
     let line = Line::open(config, Progress::to_stderr()).await?;
     let store = line.store.clone();
     let daemon = Daemon::new(line).await?;
-    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
     let work =
-        async { if once { daemon.once(stopping).await } else { daemon.run(stopping).await } };
+        async { if once { daemon.once(stopping).await } else { served(&daemon, stopping).await } };
     let mut work = std::pin::pin!(work);
     let ended = tokio::select! {
         ended = &mut work => ended,
@@ -41,6 +43,23 @@ pub async fn serve(
     store.close().await;
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The daemon with its server. Standard output says where it is, for whoever started it.
+async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let wanted = daemon.line.config.server.listen;
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("listen on server.listen {wanted}"))?;
+    print(&format!("listening on http://{}\n", listener.local_addr()?))?;
+    let mut told = stopping.clone();
+    let shutdown = async move {
+        // Nobody left who could tell it is the same as being told.
+        let _ = told.wait_for(|stop| *stop).await;
+    };
+    let server = server::serve(daemon.site(), listener, shutdown);
+    tokio::try_join!(server, daemon.run(stopping))?;
+    Ok(())
 }
 
 /// `verbatim config check`: a configuration that was read is right, but for what only using it
@@ -64,7 +83,7 @@ pub async fn add_token(config: &Config, name: &str, scope: Scope) -> anyhow::Res
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         bail!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
     }
-    let token = new_token()?;
+    let token = server::fresh_token()?;
     let store = open(config).await?;
     let id = store.add_token(name, scope, &token).await?;
     store.close().await;
@@ -131,15 +150,4 @@ pub async fn clear_alarm(config: &Config, id: i64) -> anyhow::Result<ExitCode> {
 
 async fn open(config: &Config) -> anyhow::Result<Store> {
     Store::open(&config.store_path()?).await
-}
-
-/// 256 random bits of the kernel, after a prefix by which secret scanners know it.
-fn new_token() -> anyhow::Result<String> {
-    use std::io::Read;
-    let mut bytes = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .context("read /dev/urandom")?;
-    // Hashed, so that a token is no sample of the generator itself.
-    Ok(format!("vbt_{}", hex::encode(Sha256::digest(bytes))))
 }

@@ -9,7 +9,7 @@ mod watch;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::line::Line;
 use crate::queue::{Lease, LeaseLost};
+use crate::server::Site;
 
 /// Containers are gone and leases put back within this time after a signal to end.
 const STOP_SECONDS_MAX: u64 = 8;
@@ -32,6 +33,8 @@ pub struct Daemon {
     pub line: Line,
     /// Notified when a job was queued.
     pub wake: Arc<Notify>,
+    /// Why it is not fit for service, in sentences; the reaper looks.
+    pub troubles: Arc<Mutex<Vec<String>>>,
 }
 
 impl Daemon {
@@ -40,7 +43,11 @@ impl Daemon {
         line.store.check_integrity().await?;
         // Making one removes what runs that were killed have left.
         drop(line.scratch()?);
-        let daemon = Daemon { line, wake: Arc::new(Notify::new()) };
+        let daemon = Daemon {
+            line,
+            wake: Arc::new(Notify::new()),
+            troubles: Arc::new(Mutex::new(vec!["it has only just begun".to_owned()])),
+        };
         daemon.remove_orphans().await?;
         Ok(daemon)
     }
@@ -74,6 +81,20 @@ impl Daemon {
         let looked = watch::round(self).await;
         worker::drain(self, stop).await;
         looked
+    }
+
+    /// What the server shows, and whom it wakes.
+    pub fn site(&self) -> Site {
+        let troubles = self.troubles.clone();
+        let troubles = move || troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Site {
+            store: self.line.store.clone(),
+            journals: self.journals(),
+            reports: self.reports(),
+            settings: Arc::new(self.line.config.server.clone()),
+            wake: self.wake.clone(),
+            health: Arc::new(troubles),
+        }
     }
 
     /// Where the reports of records are.

@@ -1,13 +1,20 @@
-//! Gives up workers that show no sign of life, and moves what is due when the clock was set.
+//! Gives up workers that show no sign of life, moves what is due when the clock was set, and says
+//! whether the daemon is fit for service.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::Instant;
 
+use anyhow::Context;
+use nix::sys::statvfs::statvfs;
 use tokio::sync::watch as signal;
 
-use super::{Daemon, stopped, unsigned};
+use super::{Daemon, stopped, unsigned, watch};
 use crate::clock::Jump;
 use crate::observation::AlarmKind;
+
+/// A rebuild needs a few gigabytes; with less than this nothing works.
+const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// When each sign of life was first seen, on the monotonic clock.
 type Seen = HashMap<(String, i64, i64), Instant>;
@@ -17,6 +24,9 @@ pub async fn reap(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let mut seen = Seen::new();
     let mut jump = Jump::new();
     loop {
+        if let Err(error) = fitness(&daemon).await {
+            tracing::warn!("{error:#}");
+        }
         tokio::select! {
             () = tokio::time::sleep(daemon.heartbeat()) => {}
             () = stopped(&mut stop) => return,
@@ -45,6 +55,28 @@ async fn look(daemon: &Daemon, seen: &mut Seen) -> anyhow::Result<()> {
         daemon.line.store.give_up(&job, fence, beat).await?;
         daemon.wake.notify_one();
     }
+    Ok(())
+}
+
+/// Says whether the daemon is fit for service, and raises the alarm if its disk is not.
+async fn fitness(daemon: &Daemon) -> anyhow::Result<()> {
+    let mut troubles = Vec::new();
+    if watch::is_stale(daemon).await? {
+        let error = daemon.line.store.fact(watch::LAST_ERROR).await?.unwrap_or_default();
+        troubles.push(format!("python.org was not read for too long: {error}"));
+    }
+    let state = &daemon.line.config.state.directory;
+    let disk = statvfs(state).with_context(|| format!("measure {}", state.display()))?;
+    let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
+    let (kind, subject) = (AlarmKind::DiskNearlyFull, "state.directory");
+    if free < FREE_BYTES_MIN {
+        let detail = format!("the state directory's disk has only {free} bytes left");
+        daemon.line.store.raise(kind, subject, &detail).await?;
+        troubles.push(detail);
+    } else {
+        daemon.line.store.settle_alarm(kind, subject).await?;
+    }
+    *daemon.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod singles;
 mod token;
 
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,6 +67,8 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
     /// Where people reach the server, without a slash at its end.
     pub public_url: Url,
     /// Whether a request for a rebuild is taken without a token.
@@ -81,6 +84,7 @@ impl Default for Settings {
         // Invariant: a URL written here parses.
         let public_url = Url::parse("http://127.0.0.1:8470").expect("a built-in URL parses");
         Settings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)),
             public_url,
             anonymous_requests: false,
             requests_per_hour_each: 6,

@@ -132,7 +132,7 @@ impl Server {
     /// python.org announces these versions.
     pub async fn announce(&self, versions: &[&str]) {
         let announced: Vec<Announced> = versions.iter().zip(1..).map(announced).collect();
-        self.store.learn(&announced).await.unwrap();
+        self.store.learn(&announced, None).await.unwrap();
     }
 
     /// Writes the next lines of a job's journal.
@@ -185,6 +185,7 @@ pub fn record(version: &str) -> Record {
     }))
     .unwrap();
     Record {
+        era: None,
         schema: SCHEMA.to_owned(),
         id: uuid::Uuid::now_v7().to_string(),
         release: RecordedRelease {
