@@ -22,6 +22,7 @@ fn a_release_that_comes_out_bit_for_bit_passes() {
     assert_eq!(record, serde_json::to_value(&scene.records()[0]).unwrap(), "the stored record");
     let definition = record["definition"].take();
     let rebuild = record["rebuild"].take();
+    let era = record["era"].take();
     let commit = record["source"]["commit"].as_str().unwrap().to_owned();
     for changing in ["id", "started", "finished"] {
         assert!(record[changing].take().is_string(), "{changing}");
@@ -44,9 +45,21 @@ fn a_release_that_comes_out_bit_for_bit_passes() {
         "started": null, "finished": null,
         "artifacts": [reproduced(&scene, TGZ), reproduced(&scene, TAR_XZ)],
         "evidence": expected_evidence(),
-        "definition": null, "rebuild": null,
+        "era": null, "definition": null, "rebuild": null,
     });
     assert_eq!(record, expected);
+    assert_eq!(era["expected"], json!({"version": "E5", "date": "E5"}));
+    for (index, name) in [TGZ, TAR_XZ].into_iter().enumerate() {
+        let mut file = era["files"][index].clone();
+        // Of this machine's own.
+        assert!(file["tar"].take().is_string(), "{file}");
+        assert!(file["members"].take().is_u64(), "{file}");
+        let packed = json!({
+            "name": name, "members": null, "tar": null, "root_owned": true, "times": 1,
+            "sorted": true, "mypy": false,
+        });
+        assert_eq!(file, packed);
+    }
     assert_eq!(definition["internalParameters"]["environment"]["COMMIT"], commit.as_str());
     assert_eq!(definition["internalParameters"]["environment"]["SOURCE_DATE_EPOCH"], "1750000000");
     assert_eq!(definition["resolvedDependencies"][1]["digest"]["sha256"], environment.to_string());
@@ -80,6 +93,16 @@ fn expected_evidence() -> Value {
 }
 
 /// The entry of a reproduced file, from the bytes that were published.
+#[test]
+fn a_record_from_before_eras_were_read_is_still_read() {
+    let scene = scene();
+    let mut record = scene.verify(&["--json"]).exits(0).json();
+    assert!(record.as_object_mut().unwrap().remove("era").is_some());
+    let old: verifier::record::Record = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(old.era, None);
+    assert_eq!(serde_json::to_value(&old).unwrap(), record);
+}
+
 fn reproduced(scene: &Scene, name: &str) -> Value {
     let (sha256, size) = Digest::of_file(&scene.fixture.published(name)).unwrap();
     let sized = json!({"sha256": sha256.to_string(), "size": size});
@@ -161,7 +184,14 @@ fn records_are_never_changed_or_deleted() {
         "UPDATE records SET status = 'fail'",
         "UPDATE records SET document = replace(document, 'pass', 'fail')",
         "DELETE FROM records",
-        "INSERT OR REPLACE INTO records SELECT id, version, 'fail', finished, '{}' FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT id, version, 'fail', finished, '{}', seq + 9 FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT 'other', version, 'fail', finished, '{}', seq FROM records",
+        "UPDATE artifacts SET verdict = 'different'",
+        "DELETE FROM artifacts",
+        "INSERT OR REPLACE INTO artifacts \
+         SELECT seq, place, name, 'different', tier, published, 1, rebuilt FROM artifacts",
         "INSERT OR REPLACE INTO records (rowid, id, version, status, finished, document) \
          SELECT rowid, 'other', version, 'fail', finished, '{}' FROM records",
     ] {

@@ -36,6 +36,13 @@ pub fn make_repository(repository: &Path, work: &Path) -> Result<(), String> {
     run("git", &["clone", "-q", "--bare", &work, &repository])
 }
 
+/// Makes the bare repository `to` like `from`, but nothing is tagged yet.
+pub fn copy_without_tags(from: &Path, to: &Path) {
+    let word = |path: &Path| path.display().to_string();
+    let cloned = run("git", &["clone", "-q", "--bare", "--no-tags", &word(from), &word(to)]);
+    cloned.expect("clone the repository");
+}
+
 fn write_tree(work: &Path) -> std::io::Result<()> {
     for (path, text) in FILES {
         let path = work.join(path);

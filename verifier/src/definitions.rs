@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use rust_embed::Embed;
 
-use crate::recipe::Recipe;
+use crate::recipe::{Candidates, Recipe};
 use crate::version::Version;
 
 /// The files of `config/`, built into the program.
@@ -63,27 +63,13 @@ impl<'a> Definitions<'a> {
         }
     }
 
-    /// The recipe that covers `version`.
-    pub fn recipe_for(&self, version: &Version) -> anyhow::Result<Recipe> {
-        let recipes = self.recipes()?;
-        let mut covering = recipes.iter().filter(|recipe| recipe.covers(version));
-        match (covering.next(), covering.next()) {
-            (Some(recipe), None) => Ok(recipe.clone()),
-            (Some(one), Some(other)) => {
-                bail!("{version} is covered by two recipes, {} and {}", one.name, other.name)
-            }
-            (None, _) => {
-                let ranges: Vec<String> = recipes.iter().map(Recipe::range).collect();
-                bail!(
-                    "no recipe covers {version}: {} (other releases were made in \
-                     other ways)",
-                    ranges.join("; ")
-                )
-            }
-        }
+    /// The recipes that cover `version`.
+    pub fn candidates(&self, version: &Version) -> anyhow::Result<Candidates> {
+        Candidates::of(self.recipes()?, version)
     }
 
-    fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
+    /// Every recipe, in the order of the names.
+    pub fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
         let mut names: Vec<String> = match self {
             Definitions::BuiltIn => BuiltIn::iter().map(|name| name.into_owned()).collect(),
             Definitions::Directory(directory) => {
@@ -98,6 +84,7 @@ impl<'a> Definitions<'a> {
         };
         names.retain(|name| name.starts_with("recipes/") && name.ends_with(".toml"));
         names.sort();
-        names.iter().map(|name| Recipe::parse(name, &self.text(name)?)).collect()
+        let read = |name: &str| self.text(name);
+        names.iter().map(|name| Recipe::parse(name, &read(name)?, &read)).collect()
     }
 }

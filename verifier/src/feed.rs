@@ -54,6 +54,17 @@ struct ApiFile {
     sbom_spdx2_file: Option<String>,
 }
 
+/// A release of python.org's list: its files have not been asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Which version.
+    pub version: Version,
+    /// `release_date`.
+    pub date: Timestamp,
+    /// Its primary key at python.org.
+    pub key: u64,
+}
+
 /// The published releases among `wanted`, with their files: one request for the list and one for
 /// each release. A version that is not announced is not in the answer.
 pub async fn announced(
@@ -61,6 +72,30 @@ pub async fn announced(
     feed: &config::Feed,
     wanted: &(dyn Fn(&Version) -> bool + Sync),
 ) -> anyhow::Result<Vec<Release>> {
+    let mut releases = Vec::new();
+    for (version, row) in rows(client, feed).await? {
+        if wanted(&version) {
+            let announced = announcement(&version, &row)?;
+            releases.push(with_files(client, feed, &announced).await?);
+        }
+    }
+    Ok(releases)
+}
+
+/// Every published release, without its files: one request.
+pub async fn releases(client: &Client, feed: &config::Feed) -> anyhow::Result<Vec<Announced>> {
+    let rows = rows(client, feed).await?;
+    let announced = rows.iter().map(|(version, row)| announcement(version, row));
+    // One odd row must not hide every other release.
+    let mut announced: Vec<Announced> = announced.filter_map(Result::ok).collect();
+    announced.sort_by(|a, b| a.version.cmp(&b.version));
+    if announced.windows(2).any(|pair| pair[0].version == pair[1].version) {
+        bail!("{}/release/ announces one version twice: the answer is not believed", feed.api);
+    }
+    Ok(announced)
+}
+
+async fn rows(client: &Client, feed: &config::Feed) -> anyhow::Result<Vec<(Version, ApiRelease)>> {
     let mut rows = list(client, feed, "release/").await?;
     if rows.is_empty() {
         bail!("{}/release/ lists no release at all: the answer is not believed", feed.api);
@@ -71,11 +106,15 @@ pub async fn announced(
         // One odd row must not hide every other release.
         let Ok(row) = serde_json::from_value::<ApiRelease>(row) else { continue };
         let Some(version) = published_version(&row) else { continue };
-        if wanted(&version) {
-            releases.push(with_files(client, feed, version, &row).await?);
-        }
+        releases.push((version, row));
     }
     Ok(releases)
+}
+
+fn announcement(version: &Version, row: &ApiRelease) -> anyhow::Result<Announced> {
+    let key = primary_key(&row.resource_uri)
+        .with_context(|| format!("read the primary key of release {version}"))?;
+    Ok(Announced { version: version.clone(), date: row.release_date, key })
 }
 
 /// The version that a row announces; none for drafts, the install manager and unknown names.
@@ -86,14 +125,13 @@ fn published_version(row: &ApiRelease) -> Option<Version> {
     row.name.strip_prefix("Python ")?.parse().ok()
 }
 
-async fn with_files(
+/// A release with its files: one request.
+pub async fn with_files(
     client: &Client,
     feed: &config::Feed,
-    version: Version,
-    row: &ApiRelease,
+    release: &Announced,
 ) -> anyhow::Result<Release> {
-    let key = primary_key(&row.resource_uri)
-        .with_context(|| format!("read the primary key of release {version}"))?;
+    let Announced { version, date, key } = release.clone();
     let rows = list(client, feed, &format!("release_file/?release={key}")).await?;
     if rows.len() > FILES_MAX {
         bail!("release {version} announces more than {FILES_MAX} files: the answer is refused");
@@ -120,7 +158,7 @@ async fn with_files(
     if files.windows(2).any(|pair| pair[0].name == pair[1].name) {
         bail!("release {version} announces one source file twice");
     }
-    Ok(Release { version, announced: row.release_date, files, ignored })
+    Ok(Release { version, announced: date, files, ignored })
 }
 
 /// A name of the API as it may be shown: bounded, control characters escaped.

@@ -114,14 +114,19 @@ pub struct Pair<'a> {
     pub comparison: Option<&'a Comparison>,
 }
 
+/// One verification, to be reported.
+#[derive(Clone, Copy)]
+pub struct Report<'a> {
+    pub record: &'a Record,
+    /// What the steps wrote.
+    pub log: &'a Path,
+    pub pairs: &'a [Pair<'a>],
+}
+
 /// Writes record.json, build.log, the member lists of both sides and, where a file differs, the
 /// difference as text, JSON and HTML into `directory`.
-pub fn write_report(
-    directory: &Path,
-    record: &Record,
-    log: &Path,
-    pairs: &[Pair],
-) -> anyhow::Result<()> {
+pub fn write_report(directory: &Path, report: &Report) -> anyhow::Result<()> {
+    let Report { record, log, pairs } = *report;
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     let json = serde_json::to_string_pretty(record).context("write the record")? + "\n";
     write(&directory.join("record.json"), json.as_bytes())?;

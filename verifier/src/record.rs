@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
+use crate::era::EraFinding;
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
@@ -43,6 +44,9 @@ pub struct Record {
     pub artifacts: Vec<RecordedArtifact>,
     /// The checks of the authenticate room.
     pub evidence: Vec<Evidence>,
+    /// How the published files were packed; none in records from before this was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub era: Option<EraFinding>,
     /// All inputs of the build: with it anyone can run it again.
     pub definition: BuildDefinition,
     /// How the one execution of it went.
@@ -156,6 +160,7 @@ pub struct RecordedRebuild {
 pub struct Findings<'a> {
     pub started: Timestamp,
     pub authentic: &'a AuthenticRelease,
+    pub era: EraFinding,
     pub environment: Named,
     pub recipe: Named,
     pub definition: &'a BuildDefinition,
@@ -166,7 +171,7 @@ pub struct Findings<'a> {
 impl Record {
     /// Puts the findings of one verification on record.
     pub fn new(findings: Findings) -> Record {
-        let Findings { started, authentic, environment, recipe, definition, rebuild, judged } =
+        let Findings { started, authentic, era, environment, recipe, definition, rebuild, judged } =
             findings;
         let release = authentic.release();
         let artifacts: Vec<RecordedArtifact> = judged.iter().map(recorded).collect();
@@ -186,6 +191,7 @@ impl Record {
             finished: Timestamp::now(),
             artifacts,
             evidence: authentic.evidence().to_vec(),
+            era: Some(era),
             definition: definition.clone(),
             rebuild: RecordedRebuild {
                 failure: match &rebuild.outcome {

@@ -98,6 +98,7 @@ impl World {
         Ok(config::Feed {
             api: Url::parse(&format!("{}/api/v2/downloads", self.base))?,
             files: Url::parse(&format!("{}/ftp/python", self.base))?,
+            ..config::Feed::default()
         })
     }
 

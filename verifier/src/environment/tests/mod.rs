@@ -35,6 +35,8 @@ async fn the_same_lock_gives_the_same_tree_everywhere() {
     assert_ne!(here.root, there.root);
     let module = there.root.join("usr/lib/python3/dist-packages/blurb/__init__.py");
     assert_eq!(fs::read_to_string(module).unwrap(), "print('blurb')\n");
+    let beside = there.root.join("usr/lib/other-blurb/blurb/__init__.py");
+    assert_eq!(fs::read_to_string(beside).unwrap(), "print('blurb')\n");
     assert!(there.root.join("etc/ssl/certs/ca-certificates.crt").is_file());
     let mode = fs::metadata(there.root.join("usr/bin/bash")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
