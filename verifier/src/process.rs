@@ -78,7 +78,8 @@ impl Program {
             anyhow::Ok((answer?, complaint))
         };
         let (answer, complaint) = talk.await?;
-        let status = child.0.wait().await.with_context(|| format!("wait for verbatim {command}"))?;
+        let status =
+            child.0.wait().await.with_context(|| format!("wait for verbatim {command}"))?;
         if !status.success() {
             if complaint.is_empty() {
                 bail!("verbatim {command} ended with {status} and said nothing");
