@@ -16,7 +16,10 @@ mod line;
 mod rebuild;
 mod record;
 mod source;
+mod survival;
 mod tidy;
+mod watch;
+mod writes;
 
 use tests::{Place, Scene};
 

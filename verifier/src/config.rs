@@ -51,6 +51,9 @@ pub struct Queue {
     /// How long until a release that is not complete yet is looked at again.
     #[serde(deserialize_with = "interval")]
     pub wait: SignedDuration,
+    /// So long after its announcement a release without a signature is waited for.
+    #[serde(deserialize_with = "interval")]
+    pub unsigned: SignedDuration,
 }
 
 impl Default for Queue {
@@ -60,6 +63,7 @@ impl Default for Queue {
             retry: SignedDuration::from_secs(30),
             park: SignedDuration::from_hours(24),
             wait: SignedDuration::from_mins(5),
+            unsigned: SignedDuration::from_hours(24),
         }
     }
 }
@@ -77,6 +81,12 @@ pub struct Feed {
     /// How long from one look at the list of releases to the next.
     #[serde(deserialize_with = "interval")]
     pub interval: SignedDuration,
+    /// How long from one look at the listing of files and the repository's tags to the next.
+    #[serde(deserialize_with = "interval")]
+    pub glance: SignedDuration,
+    /// The longest time until a release's files and claims are asked for again.
+    #[serde(deserialize_with = "interval")]
+    pub refresh: SignedDuration,
     /// Releases announced since this day are verified, too; none means only new ones.
     #[serde(deserialize_with = "day")]
     pub since: Option<Timestamp>,
@@ -146,6 +156,8 @@ impl Default for Feed {
             api: known_url("https://www.python.org/api/v2/downloads"),
             files: known_url("https://www.python.org/ftp/python"),
             interval: SignedDuration::from_mins(30),
+            glance: SignedDuration::from_mins(5),
+            refresh: SignedDuration::from_hours(30 * 24),
             since: None,
             requests_per_day: 100,
         }

@@ -1,8 +1,8 @@
 //! Named points at which a test can make the program fail or die.
 //!
-//! Every write that matters passes two points: before it (failed, not persisted) and after it
-//! (persisted, but nobody was told). Only the program under test installs a [`Hook`]; otherwise a
-//! point costs one load.
+//! Every write that matters passes two points: `NAME.before` (failed, not persisted) and
+//! `NAME.after` (persisted, but nobody was told). Only the program under test installs a [`Hook`];
+//! otherwise a point costs one load.
 
 use std::sync::OnceLock;
 
@@ -11,29 +11,27 @@ pub type Hook = fn(point: &str) -> anyhow::Result<()>;
 
 static HOOK: OnceLock<Hook> = OnceLock::new();
 
-/// Every point that there is, in the order in which a job passes them.
-pub const POINTS: &[&str] = &[
-    "request.before",
-    "request.after",
-    "claim.before",
-    "claim.after",
-    "release.before",
-    "release.after",
-    "reports.before",
-    "reports.after",
-    "settle.before",
-    "settle.after",
-    "observe.before",
-    "observe.after",
-    "learn.before",
-    "learn.after",
+/// Every write that has points: what python.org and its repository say, what people ask for, what
+/// a worker does with its job, and a record that no job asked for.
+pub const WRITES: &[&str] = &[
+    "learn", "files", "tags", "observe", "request", "cancel", "claim", "release", "wait", "retry",
+    "park", "reports", "settle", "give_up", "append",
 ];
 
-/// Passes the point `name`.
-pub fn point(name: &'static str) -> anyhow::Result<()> {
-    debug_assert!(POINTS.contains(&name), "{name} is not listed");
+/// Passes the point before `write`.
+pub fn before(write: &'static str) -> anyhow::Result<()> {
+    point(write, "before")
+}
+
+/// Passes the point after `write`.
+pub fn after(write: &'static str) -> anyhow::Result<()> {
+    point(write, "after")
+}
+
+fn point(write: &'static str, side: &str) -> anyhow::Result<()> {
+    debug_assert!(WRITES.contains(&write), "{write} is not listed");
     match HOOK.get() {
-        Some(hook) => hook(name),
+        Some(hook) => hook(&format!("{write}.{side}")),
         None => Ok(()),
     }
 }

@@ -4,6 +4,8 @@
 //! announced. It keeps no state and does not decide what is new. The API is described in
 //! pythondotorg, `downloads/api.py`; the parts that are read here are the structs below.
 
+pub mod listing;
+
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -15,6 +15,7 @@ pub mod record;
 pub mod store;
 pub mod verdict;
 // What the rooms work with.
+pub mod claims;
 pub mod definitions;
 pub mod environment;
 pub mod era;

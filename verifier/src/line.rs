@@ -2,6 +2,7 @@
 //!
 //! `Err` means operating trouble: nothing is recorded, nothing is judged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -117,9 +118,9 @@ async fn keep(line: &Line, report: &Report<'_>, choices: &Choices) -> anyhow::Re
         return directory.map_or(Ok(()), |directory| publish::write_report(directory, report));
     };
     let directory = job.reports.join(&report.record.id);
-    fault::point("reports.before")?;
+    fault::before("reports")?;
     publish::write_report(&directory, report)?;
-    fault::point("reports.after")?;
+    fault::after("reports")?;
     match line.store.settle(&job.lease, report.record).await {
         Ok(Settled::Recorded) => Ok(()),
         Ok(Settled::Confirm) => {
@@ -193,6 +194,28 @@ impl Line {
         Ok(path)
     }
 
+    /// The commits that the repository's release tags name now; git is run in `environment`.
+    pub async fn tags(
+        &self,
+        environment: &Environment,
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let settings = self.config.environment_settings();
+        source::tags(self.hosting(environment, &settings), &self.scratch()?).await
+    }
+
+    fn hosting<'a>(
+        &'a self,
+        environment: &'a Environment,
+        settings: &'a environment::Settings,
+    ) -> source::Hosting<'a> {
+        source::Hosting {
+            repository: &self.config.source.repository,
+            environment,
+            certificates: settings.pip.bundle.as_deref(),
+            program: &self.program,
+        }
+    }
+
     /// Where a lock that was made here is kept; it takes the place of the one in the definitions.
     fn lock_path(&self, name: &str) -> PathBuf {
         let definitions = &self.config.rebuild.definitions;
@@ -248,13 +271,8 @@ async fn authentic(
     let version = release.version.clone();
     let tag = version.tag();
     let settings = line.config.environment_settings();
-    let wanted = source::Wanted {
-        repository: &line.config.source.repository,
-        tag: &tag,
-        environment,
-        certificates: settings.pip.bundle.as_deref(),
-        program: &line.program,
-    };
+    let from = line.hosting(environment, &settings);
+    let wanted = source::Wanted { from, tag: &tag };
     let trust = Trust::load(&line.definitions())?;
     let records = line.store.of_version(&version).await?;
     let earlier: Vec<source::Source> = records.into_iter().map(|record| record.source).collect();

@@ -37,8 +37,12 @@ pub enum ObservationKind {
     TagMoved,
     /// A tag is not there any more.
     TagVanished,
-    /// The API claims another size or digest than before.
+    /// A tag that had vanished names the same commit again.
+    TagRestored,
+    /// The API claims another size, digest or sidecar than before, or none any more.
     ClaimChanged,
+    /// The API claims something that it did not claim before: a digest, a signature.
+    ClaimAdded,
     /// The same definition gave two different results.
     RebuildUnstable,
     /// A claim about a release disagrees with its bytes.
@@ -89,7 +93,10 @@ impl ObservationKind {
     /// The alarm that it raises, if any.
     pub fn alarm(self) -> Option<AlarmKind> {
         match self {
-            ObservationKind::ReleaseAnnounced | ObservationKind::FileRestored => None,
+            ObservationKind::ReleaseAnnounced
+            | ObservationKind::FileRestored
+            | ObservationKind::TagRestored
+            | ObservationKind::ClaimAdded => None,
             ObservationKind::FileChanged => Some(AlarmKind::FileChanged),
             ObservationKind::FileVanished => Some(AlarmKind::FileVanished),
             ObservationKind::TagMoved => Some(AlarmKind::TagMoved),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ use crate::store::{Scope, Store};
 
 /// The longest name of a token's owner, in bytes.
 const NAME_BYTES_MAX: usize = 100;
+/// Every connection of the server, and as many files again.
+const OPEN_FILES: u64 = 2_400;
 
 /// `verbatim serve`: until `interrupted`, or one round.
 pub async fn serve(
@@ -24,6 +27,7 @@ pub async fn serve(
     once: bool,
     interrupted: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
+    allow_files()?;
     let line = Line::open(config, Progress::to_stderr()).await?;
     let store = line.store.clone();
     let daemon = Daemon::new(line).await?;
@@ -43,6 +47,13 @@ pub async fn serve(
     store.close().await;
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A thousand clients are a thousand open files, and many machines allow 1,024 unless asked.
+fn allow_files() -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("look at the limit of files")?;
+    let wanted = OPEN_FILES.min(hard).max(soft);
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("raise the limit of open files")
 }
 
 /// The daemon with its server. Standard output says where it is, for whoever started it.

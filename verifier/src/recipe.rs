@@ -217,6 +217,14 @@ impl Recipe {
     }
 }
 
+/// Nobody has said how this release was made. Nothing is judged, and nothing is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("no recipe covers {version}: {ranges} (other releases were made in other ways)")]
+pub struct NotCovered {
+    version: Version,
+    ranges: String,
+}
+
 /// The recipes that a version may have been made by: one, or several that are told apart by what
 /// the published bytes tell.
 #[derive(Clone, Debug)]
@@ -231,10 +239,7 @@ impl Candidates {
         let ranges: Vec<String> = recipes.iter().filter_map(Recipe::range).collect();
         let mut covering = recipes.into_iter().filter(|recipe| recipe.covers(version));
         let Some(first) = covering.next() else {
-            bail!(
-                "no recipe covers {version}: {} (other releases were made in other ways)",
-                ranges.join("; ")
-            );
+            return Err(NotCovered { version: version.clone(), ranges: ranges.join("; ") }.into());
         };
         let candidates = Candidates { first, others: covering.collect() };
         candidates.are_told_apart(version)?;

@@ -56,6 +56,31 @@ pub struct Sidecars {
     pub sbom: Option<Url>,
 }
 
+impl Release {
+    /// What was announced before and is missing now stays: an answer may be cut.
+    pub fn keep_missing(&mut self, before: Release) {
+        for file in before.files {
+            if !self.files.iter().any(|known| known.name == file.name) {
+                self.files.push(file);
+            }
+        }
+        self.files.sort_by_key(|file| file.name.as_str().len());
+    }
+
+    /// A file of which no signature is announced.
+    pub fn unsigned(&self) -> Option<&PublishedFile> {
+        self.files.iter().find(|file| !file.sidecars.sign())
+    }
+}
+
+impl Sidecars {
+    /// Whether a signature is among them.
+    fn sign(&self) -> bool {
+        let detached = self.signature.is_some() && self.certificate.is_some();
+        self.asc.is_some() || self.bundle.is_some() || detached
+    }
+}
+
 /// A file name without directory, control characters or tricks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]

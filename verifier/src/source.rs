@@ -17,10 +17,12 @@ use crate::environment::{self, Environment};
 use crate::http::is_loopback;
 use crate::process::Program;
 use crate::scratch::Scratch;
+use crate::version::Version;
 
 const FETCH_SECONDS_MAX: u64 = 900;
 const FETCH_BYTES_MAX: u64 = 2 << 30;
-const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// A listing of every tag of CPython has 70 kB.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Longest raw tag object; those of releases have 1 kB.
 const TAG_BYTES_MAX: u64 = 1 << 20;
 /// Git's only settings file, in the work directory.
@@ -63,15 +65,21 @@ pub enum SourceError {
     Moved { repository: String, tag: String, recorded: String, now: String },
 }
 
-/// Repository and tag to fetch, and what may run git.
+/// A repository, and what may run git on it.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct Hosting<'a> {
     pub repository: &'a str,
-    pub tag: &'a str,
     pub environment: &'a Environment,
     /// This machine's bundle of certificate authorities.
     pub certificates: Option<&'a Path>,
     pub program: &'a Program,
+}
+
+/// The tag to fetch, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub from: Hosting<'a>,
+    pub tag: &'a str,
 }
 
 /// A tagged commit as it was fetched.
@@ -87,11 +95,9 @@ pub struct Fetched {
 
 /// Fetches the one commit of a tag into the bare repository `source.git` below `scratch`.
 pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<Fetched> {
-    let Wanted { repository, tag, .. } = wanted;
-    let work = scratch.directory("git")?;
-    // The mounted repository may belong to somebody else than the container's user. It has to be a
-    // file: what git takes from variables it does not hand on to the git that serves a file URL.
-    fs::write(work.join(SETTINGS), "[safe]\n\tdirectory = *\n").context("write git's settings")?;
+    let Wanted { from, tag } = wanted;
+    let repository = from.repository;
+    let work = prepared(scratch)?;
     let remote = Remote::parse(repository)?;
     let only = format!("refs/tags/{tag}");
     let script = "git init -q --bare --template= source.git && cd source.git && \
@@ -100,7 +106,7 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<Fetc
         git show -s --format='%H %T %ct' \"$2^{commit}\" && \
         if [ \"$(git cat-file -t \"$2\")\" = tag ]; then git cat-file tag \"$2\" > ../tag; fi";
     let fetching = ["bash", "-c", script, "fetch", &remote.url, &only];
-    let facts = match run(&wanted, scratch, &work, &remote, &fetching).await? {
+    let facts = match run(&from, scratch, &work, &remote, &fetching).await? {
         Ok(facts) => facts,
         Err(said) => return Err(diagnose(&wanted, scratch, &work, &remote, said).await?),
     };
@@ -111,6 +117,51 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<Fetc
         None => None,
     };
     Ok(Fetched { source, repository: work.join("source.git"), tag })
+}
+
+/// The commits that the repository's release tags name.
+pub async fn tags(
+    from: Hosting<'_>,
+    scratch: &Scratch,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let repository = from.repository;
+    let work = prepared(scratch)?;
+    let remote = Remote::parse(repository)?;
+    let listing = ["git", "ls-remote", "--tags", "--", &remote.url, "refs/tags/v*"];
+    let answer = match run(&from, scratch, &work, &remote, &listing).await? {
+        Ok(answer) => answer,
+        Err(reason) => {
+            let repository = repository.to_owned();
+            return Err(SourceError::Unreachable { repository, reason }.into());
+        }
+    };
+    listed_tags(&answer).with_context(|| format!("read the list of tags of {repository}"))
+}
+
+/// Lines `<id>\trefs/tags/v3.13.5`, and for an annotated tag `<id>\trefs/tags/v3.13.5^{}` with the
+/// commit after it.
+fn listed_tags(answer: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut tags = BTreeMap::new();
+    for line in answer.lines() {
+        let (id, name) = line.split_once('\t').context("a line names no reference")?;
+        let name = name.strip_prefix("refs/tags/").context("a reference is no tag")?;
+        let name = name.strip_suffix("^{}").unwrap_or(name);
+        let version = name.strip_prefix('v').and_then(|text| text.parse::<Version>().ok());
+        // Others are nobody's release.
+        if version.is_some() {
+            tags.insert(name.to_owned(), object_id(id)?);
+        }
+    }
+    Ok(tags)
+}
+
+/// A work directory for git.
+fn prepared(scratch: &Scratch) -> anyhow::Result<PathBuf> {
+    let work = scratch.directory("git")?;
+    // The mounted repository may belong to somebody else than the container's user. It has to be a
+    // file: what git takes from variables it does not hand on to the git that serves a file URL.
+    fs::write(work.join(SETTINGS), "[safe]\n\tdirectory = *\n").context("write git's settings")?;
+    Ok(work)
 }
 
 fn read_tag(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -129,11 +180,12 @@ async fn diagnose(
     remote: &Remote,
     said: String,
 ) -> anyhow::Result<anyhow::Error> {
-    let repository = wanted.repository.to_owned();
+    let from = &wanted.from;
+    let repository = from.repository.to_owned();
     let only = format!("refs/tags/{}", wanted.tag);
     // With these patterns a server of protocol 2 sends a line or two, not every pull request.
     let listing = ["git", "ls-remote", "--", &remote.url, "HEAD", &only];
-    let references = match run(wanted, scratch, work, remote, &listing).await? {
+    let references = match run(from, scratch, work, remote, &listing).await? {
         Ok(references) => references,
         Err(reason) => return Ok(SourceError::Unreachable { repository, reason }.into()),
     };
@@ -141,7 +193,7 @@ async fn diagnose(
         let tag = wanted.tag;
         return Ok(anyhow::anyhow!("fetch tag {tag} from the repository {repository}: {said}"));
     }
-    if references.trim().is_empty() && is_empty(wanted, scratch, work, remote).await? {
+    if references.trim().is_empty() && is_empty(from, scratch, work, remote).await? {
         return Ok(SourceError::Empty { repository }.into());
     }
     Ok(SourceError::NoTag { repository, tag: wanted.tag.to_owned() }.into())
@@ -205,28 +257,28 @@ impl Remote {
 }
 
 async fn is_empty(
-    wanted: &Wanted<'_>,
+    from: &Hosting<'_>,
     scratch: &Scratch,
     work: &Path,
     remote: &Remote,
 ) -> anyhow::Result<bool> {
-    let any = run(wanted, scratch, work, remote, &["git", "ls-remote", "--", &remote.url]).await?;
+    let any = run(from, scratch, work, remote, &["git", "ls-remote", "--", &remote.url]).await?;
     Ok(any.is_ok_and(|references| references.trim().is_empty()))
 }
 
 /// Standard output of a git command, or in the inner error what it said.
 async fn run(
-    wanted: &Wanted<'_>,
+    from: &Hosting<'_>,
     scratch: &Scratch,
     work: &Path,
     remote: &Remote,
     command: &[&str],
 ) -> anyhow::Result<Result<String, String>> {
     let stdout = scratch.file("git.stdout");
-    let (mut mounts, certificates) = environment::certificates(wanted.certificates);
+    let (mut mounts, certificates) = environment::certificates(from.certificates);
     mounts.extend(remote.mount.clone().map(|path| (path, "/repository".to_owned())));
     let order = ToolOrder {
-        root: wanted.environment.root.clone(),
+        root: from.environment.root.clone(),
         command: command.iter().map(|word| word.to_string()).collect(),
         environment: git_environment(certificates),
         mounts,
@@ -241,7 +293,7 @@ async fn run(
             ..Limits::default()
         },
     };
-    let run = wanted.program.tool(&order).await.context("run git in the container")?;
+    let run = from.program.tool(&order).await.context("run git in the container")?;
     if run.code != 0 {
         let lines = run.stderr.lines().map(str::trim);
         let said: Vec<&str> = lines.filter(|line| !line.starts_with("warning:")).collect();
@@ -288,4 +340,26 @@ fn object_id(text: &str) -> anyhow::Result<String> {
         bail!("{text:?} is no git object id");
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_tags_gives_the_commits_of_releases_and_nothing_else() {
+        let [tag, commit, other] = ["1", "2", "3"].map(|digit| digit.repeat(40));
+        let answer = format!(
+            "{tag}\trefs/tags/v3.13.5\n{commit}\trefs/tags/v3.13.5^{{}}\n\
+             {other}\trefs/tags/v3.14.0a1\n{other}\trefs/tags/vendor\n"
+        );
+        let expected = [("v3.13.5", commit), ("v3.14.0a1", other)];
+        let expected = expected.map(|(name, commit)| (name.to_owned(), commit));
+        assert_eq!(listed_tags(&answer).unwrap(), BTreeMap::from(expected));
+        for broken in ["…", "x\trefs/tags/v3.13.5", "<html>", &format!("{tag}\trefs/heads/main")]
+        {
+            assert!(listed_tags(broken).is_err(), "{broken}");
+        }
+        assert!(listed_tags("").unwrap().is_empty());
+    }
 }

@@ -4,6 +4,8 @@
 //! was promised to anybody is in the store before it is promised, and a job whose worker died runs
 //! again. Several daemons may work on one store; fences keep them from recording twice.
 
+mod files;
+mod glance;
 mod reaper;
 mod watch;
 mod worker;
@@ -19,7 +21,9 @@ use tokio::task::JoinSet;
 
 use crate::line::Line;
 use crate::queue::{Lease, LeaseLost};
+use crate::recipe::NotCovered;
 use crate::server::Site;
+use crate::version::Version;
 
 /// Containers are gone and leases put back within this time after a signal to end.
 const STOP_SECONDS_MAX: u64 = 8;
@@ -49,6 +53,8 @@ impl Daemon {
             troubles: Arc::new(Mutex::new(vec!["it has only just begun".to_owned()])),
         };
         daemon.remove_orphans().await?;
+        // What it waits for may have come while nobody looked, or with this very program.
+        daemon.line.store.hasten_waiting().await?;
         Ok(daemon)
     }
 
@@ -85,6 +91,7 @@ impl Daemon {
 
     /// What the server shows, and whom it wakes.
     pub fn site(&self) -> Site {
+        let line = self.line.clone();
         let troubles = self.troubles.clone();
         let troubles = move || troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Site {
@@ -94,6 +101,7 @@ impl Daemon {
             settings: Arc::new(self.line.config.server.clone()),
             wake: self.wake.clone(),
             health: Arc::new(troubles),
+            uncovered: Arc::new(move |version| uncovered(&line, version)),
         }
     }
 
@@ -130,6 +138,13 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// Why `version` cannot be rebuilt by anybody yet.
+fn uncovered(line: &Line, version: &Version) -> Option<String> {
+    // Any other trouble is the job's to tell.
+    let error = line.definitions().candidates(version).err()?;
+    error.downcast_ref::<NotCovered>().map(ToString::to_string)
 }
 
 /// Where the reports of records are, in a state directory.

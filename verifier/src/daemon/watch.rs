@@ -1,4 +1,4 @@
-//! Watches python.org: what is announced, and whether what was published stays what it is.
+//! Watches python.org: what is announced, and whether what is known of it stays true.
 //!
 //! It enqueues and observes; it never runs the line. An answer that is empty, cut or broken changes
 //! nothing that is known.
@@ -9,81 +9,132 @@ use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::watch as signal;
 
-use super::{Daemon, stopped, unsigned};
+use super::glance::Glance;
+use super::{Daemon, files, stopped, unsigned};
 use crate::clock;
 use crate::feed;
-use crate::http::{Get, HttpError, Transport};
+use crate::http::HttpError;
 use crate::observation::AlarmKind;
-use crate::scratch::Scratch;
-use crate::store::{FileLook, FileRow, Look};
 
 /// Published files are looked at this often, a few at a time.
 const FILES_EVERY: Duration = Duration::from_secs(60);
-/// Files looked at in one go: some thousands a day.
-const HEADS_AT_ONCE: u32 = 10;
-const HASHES_AT_ONCE: u32 = 1;
 /// The longest wait after python.org could not be read.
 const BACKOFF_MAX: Duration = Duration::from_secs(4 * 3600);
 /// A list that could not be read for so many intervals is stale.
 const STALE_INTERVALS: i32 = 4;
-/// Ten times today's .tgz.
-const FILE_BYTES_MAX: u64 = 300 << 20;
-const FILE_SECONDS_MAX: u64 = 1800;
+/// After the first sign of a release the list is read more often, so many times as often, …
+const EXPECTING_LOOKS: u32 = 4;
+/// … for so long: the API's rows may come hours after the files.
+const EXPECTING_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// The facts that are kept of the feed.
 pub const LAST_SUCCESS: &str = "feed.last_success";
 pub const LAST_ERROR: &str = "feed.last_error";
 pub const NEXT_CHECK: &str = "feed.next_check";
 
-/// Looks at python.org for ever.
+/// Looks at python.org until it is told to stop, and then drops what it is at.
 pub async fn watch(daemon: Daemon, mut stop: signal::Receiver<bool>) {
-    let interval = unsigned(daemon.line.config.feed.interval);
-    let mut failures: u32 = 0;
-    let mut next_list = Instant::now();
-    let mut next_files = Instant::now() + FILES_EVERY;
+    tokio::select! {
+        () = look(&daemon) => {}
+        () = stopped(&mut stop) => {}
+    }
+}
+
+/// When what is due next.
+struct Due {
+    list: Instant,
+    glance: Instant,
+    files: Instant,
+    /// The list is not asked for earlier, whatever happens: python.org or our backoff wants it so.
+    not_before: Instant,
+    /// Until when a release is expected of which there was a sign.
+    expecting: Option<Instant>,
+    /// Looks at the list that failed, since one that did not.
+    failures: u32,
+}
+
+async fn look(daemon: &Daemon) {
+    let now = Instant::now();
+    let mut due = Due {
+        list: now,
+        glance: now,
+        files: now + FILES_EVERY,
+        not_before: now,
+        expecting: None,
+        failures: 0,
+    };
+    let mut glance = Glance::default();
     loop {
-        let now = Instant::now();
-        if now >= next_list {
-            let wait = match list(&daemon).await {
-                Ok(()) => {
-                    failures = 0;
-                    interval
-                }
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    trouble(&daemon, &error).await;
-                    wait_after(&error, interval, failures)
-                }
-            };
-            next_list = Instant::now() + wait;
-            note_next(&daemon, wait).await;
+        if Instant::now() >= due.list {
+            look_at_list(daemon, &mut due).await;
         }
-        if now >= next_files {
-            if let Err(error) = files(&daemon).await {
+        if Instant::now() >= due.glance {
+            if glance.look(daemon).await {
+                due.expecting = Some(Instant::now() + EXPECTING_MAX);
+                bring_forward(daemon, &mut due).await;
+            }
+            due.glance = Instant::now() + unsigned(daemon.line.config.feed.glance);
+        }
+        if Instant::now() >= due.files {
+            if let Err(error) = files::look(daemon).await {
                 tracing::warn!("{error:#}");
             }
-            next_files = Instant::now() + FILES_EVERY;
+            due.files = Instant::now() + FILES_EVERY;
         }
-        let next = next_list.min(next_files);
-        tokio::select! {
-            () = tokio::time::sleep_until(next.into()) => {}
-            () = stopped(&mut stop) => return,
-        }
+        let next = due.list.min(due.glance).min(due.files);
+        tokio::time::sleep_until(next.into()).await;
     }
+}
+
+/// A release is about to be announced: the list is read now, if that may be.
+async fn bring_forward(daemon: &Daemon, due: &mut Due) {
+    if has_spare_requests(daemon).await {
+        due.list = due.list.min(Instant::now().max(due.not_before));
+    }
+}
+
+async fn look_at_list(daemon: &Daemon, due: &mut Due) {
+    let interval = unsigned(daemon.line.config.feed.interval);
+    let wait = match list(daemon).await {
+        Ok(queued) => {
+            due.failures = 0;
+            if queued > 0 {
+                due.expecting = None;
+            }
+            if let Err(error) = refresh(daemon).await {
+                tracing::warn!("{error:#}");
+            }
+            let expecting = due.expecting.is_some_and(|until| Instant::now() < until);
+            let sooner = expecting && has_spare_requests(daemon).await;
+            due.not_before = Instant::now();
+            if sooner { interval / EXPECTING_LOOKS } else { interval }
+        }
+        Err(error) => {
+            due.failures = due.failures.saturating_add(1);
+            trouble(daemon, &error).await;
+            let wait = wait_after(&error, interval, due.failures);
+            due.not_before = Instant::now() + wait;
+            wait
+        }
+    };
+    due.list = Instant::now() + wait;
+    note_next(daemon, wait).await;
 }
 
 /// One look at everything.
 pub async fn round(daemon: &Daemon) -> anyhow::Result<()> {
     let listed = list(daemon).await;
-    if let Err(error) = &listed {
-        trouble(daemon, error).await;
+    match &listed {
+        Ok(_) => refresh(daemon).await?,
+        Err(error) => trouble(daemon, error).await,
     }
-    files(daemon).await?;
-    listed
+    Glance::default().look(daemon).await;
+    files::look(daemon).await?;
+    listed.map(|_| ())
 }
 
-/// Asks for the list of releases, and queues what is new.
-async fn list(daemon: &Daemon) -> anyhow::Result<()> {
+/// Asks for the list of releases, and queues what is new; gives how many that were.
+async fn list(daemon: &Daemon) -> anyhow::Result<usize> {
     let (line, feed) = (&daemon.line, &daemon.line.config.feed);
     let left = line.store.take_api_request(feed.requests_per_day).await?;
     left.context("ask python.org what is released: the day's requests are used up")?;
@@ -96,7 +147,44 @@ async fn list(daemon: &Daemon) -> anyhow::Result<()> {
     if queued > 0 {
         daemon.wake.notify_one();
     }
-    Ok(())
+    Ok(queued)
+}
+
+/// Asks again for the files and claims of the release for which that is due most.
+async fn refresh(daemon: &Daemon) -> anyhow::Result<()> {
+    let (line, feed) = (&daemon.line, &daemon.line.config.feed);
+    let Some(known) = line.store.stalest_release(feed.refresh).await? else { return Ok(()) };
+    if line.store.take_api_request(spare(feed.requests_per_day)).await?.is_none() {
+        return Ok(());
+    }
+    let version = &known.version;
+    let asked = feed::with_files(&line.client, feed, &known).await;
+    let asked = asked.and_then(|release| {
+        let any = !release.files.is_empty();
+        any.then_some(release).context("the answer names no source file: it is not believed")
+    });
+    match asked {
+        Ok(release) => {
+            if line.store.learn_files(&release).await? {
+                daemon.wake.notify_one();
+            }
+            Ok(())
+        }
+        Err(error) => {
+            line.store.asked_in_vain(version).await?;
+            Err(error.context(format!("ask for the files of {version} again")))
+        }
+    }
+}
+
+/// What may be used of the day's requests for what can wait; the rest is for the list and for jobs.
+fn spare(requests_per_day: u32) -> u32 {
+    requests_per_day - requests_per_day / 5
+}
+
+async fn has_spare_requests(daemon: &Daemon) -> bool {
+    let used = daemon.line.store.api_requests().await;
+    used.is_ok_and(|used| used < spare(daemon.line.config.feed.requests_per_day))
 }
 
 /// Keeps what went wrong, and raises the alarm when it lasts too long.
@@ -141,82 +229,4 @@ async fn note_next(daemon: &Daemon, wait: Duration) {
     if let Err(error) = daemon.line.store.set_fact(NEXT_CHECK, &next).await {
         tracing::warn!("{error:#}");
     }
-}
-
-/// Looks again at the published files that are due.
-async fn files(daemon: &Daemon) -> anyhow::Result<()> {
-    let store = &daemon.line.store;
-    for (look, count) in [(Look::Head, HEADS_AT_ONCE), (Look::Hash, HASHES_AT_ONCE)] {
-        for file in store.files_due(look, count).await? {
-            let found = match look {
-                Look::Head => head(daemon, &file).await,
-                Look::Hash => hash(daemon, &file).await,
-            };
-            match found {
-                Ok(found) => {
-                    if store.looked(&file, look, &found).await? {
-                        daemon.wake.notify_one();
-                    }
-                }
-                // Trouble on the way says nothing about the file.
-                Err(error) => tracing::warn!("look at {} again: {error:#}", file.name),
-            }
-        }
-    }
-    Ok(())
-}
-
-fn get(file: &FileRow) -> Get {
-    Get {
-        url: file.url.clone(),
-        size_bytes_max: FILE_BYTES_MAX,
-        seconds_max: FILE_SECONDS_MAX,
-        transport: Transport::Secure,
-    }
-}
-
-/// Size and date, as the server gives them without sending the file.
-async fn head(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
-    let head = match daemon.line.client.head(&get(file)).await {
-        Ok(head) => head,
-        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
-        Err(error) => return Err(error.into()),
-    };
-    if head.size.is_some_and(|size| size != file.bytes.unsigned_abs()) {
-        let detail = format!(
-            "{} had {} bytes and is now served with {}",
-            file.name,
-            file.bytes,
-            head.size.unwrap_or_default()
-        );
-        return Ok(FileLook::Changed { detail });
-    }
-    let redated = file.modified.is_some() && head.modified != file.modified;
-    // A new date proves nothing: the bytes do.
-    if redated { hash(daemon, file).await } else { Ok(FileLook::Same { modified: head.modified }) }
-}
-
-/// Every byte.
-async fn hash(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
-    let place = daemon.line.config.state.directory.join("scratch");
-    let scratch = Scratch::new(&place, "look").context("make room for a file")?;
-    let path = scratch.file("file");
-    let (sha256, bytes) = match daemon.line.client.download(&get(file), &path, &|_| {}).await {
-        Ok(found) => found,
-        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
-        Err(error) => return Err(error.into()),
-    };
-    if sha256.to_string() != file.sha256 {
-        let detail = format!(
-            "{} had the SHA-256 {} and is now served with {sha256} ({bytes} bytes)",
-            file.name, file.sha256
-        );
-        return Ok(FileLook::Changed { detail });
-    }
-    let head = daemon.line.client.head(&get(file)).await?;
-    Ok(FileLook::Same { modified: head.modified })
-}
-
-fn vanished(file: &FileRow, url: &url::Url, status: u16) -> FileLook {
-    FileLook::Vanished { detail: format!("{} is not served any more: {url}, {status}", file.name) }
 }

@@ -15,6 +15,7 @@ use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::observation::AlarmKind;
 use crate::progress::Progress;
 use crate::queue::{Lease, LeaseLost, retry_delay};
+use crate::recipe::NotCovered;
 use crate::record::Record;
 use crate::release::Release;
 use crate::source::SourceError;
@@ -23,6 +24,10 @@ use crate::source::SourceError;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A job that waits for the API's allowance looks again after this time.
 const ALLOWANCE_WAIT: SignedDuration = SignedDuration::from_hours(1);
+/// A release that is not complete is looked at again when it is older by such a part.
+const AGE_PARTS: i32 = 4;
+/// Recipes change with the program, whose start looks at what waits, or by an operator's hand.
+const RECIPE_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Takes jobs until it is told to stop.
 pub async fn work(daemon: Daemon, mut stop: signal::Receiver<bool>) {
@@ -110,20 +115,22 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
 
 /// The line, on behalf of a job.
 async fn verified(line: &Line, daemon: &Daemon, lease: &Lease) -> anyhow::Result<()> {
+    // Before anything is asked of anybody.
+    line.definitions().candidates(&lease.version)?;
     let release = release(line, lease).await?;
     let job = ForJob { lease: lease.clone(), release, reports: daemon.reports() };
     let choices = Choices { report: None, moved_tag: MovedTag::Refuse, job: Some(job) };
     // Boxed: the compiler does not see through so deep a future that it may change threads.
     let verifying: Pin<Box<dyn Future<Output = anyhow::Result<Record>> + Send + '_>> =
         Box::pin(line::verify(line, &lease.version, &choices));
-    let record = verifying.await?;
-    line.store.settle_alarm(AlarmKind::JobParked, &record.release.version.to_string()).await
+    verifying.await?;
+    Ok(())
 }
 
 /// The release with its files; python.org is asked only if they are not known.
 async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
     if let Some(release) = line.store.release(&lease.version).await?
-        && !release.files.is_empty()
+        && incomplete(line, &release).is_none()
     {
         return Ok(release);
     }
@@ -136,10 +143,21 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
     }
     let release = feed::with_files(&line.client, &line.config.feed, &announced).await?;
     line.store.learn_files(&release).await?;
-    if release.files.is_empty() {
-        return Err(NoFiles.into());
+    match incomplete(line, &release) {
+        Some(incomplete) => Err(incomplete.into()),
+        None => Ok(release),
     }
-    Ok(release)
+}
+
+/// What a release still lacks. Signatures come last, and one that is old and has none will not get
+/// any.
+fn incomplete(line: &Line, release: &Release) -> Option<Incomplete> {
+    let age = clock::now().duration_since(release.announced).abs();
+    if release.files.is_empty() {
+        return Some(Incomplete { what: "source file".to_owned(), age });
+    }
+    let what = format!("signature of {}", release.unsigned()?.name);
+    (age < line.config.queue.unsigned).then_some(Incomplete { what, age })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -147,8 +165,12 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
 struct AllowanceUsedUp;
 
 #[derive(Debug, thiserror::Error)]
-#[error("python.org announces no source file yet")]
-struct NoFiles;
+#[error("python.org announces no {what} yet")]
+struct Incomplete {
+    what: String,
+    /// Since the date of the release, or until then.
+    age: SignedDuration,
+}
 
 /// Which kind of trouble this is.
 fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
@@ -158,8 +180,12 @@ fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
         if cause.is::<LeaseLost>() {
             return Pause::Lost;
         }
-        if cause.is::<NoFiles>() {
-            return Pause::Waiting { reason: NoFiles.to_string(), wait };
+        if cause.is::<NotCovered>() {
+            return Pause::Waiting { reason: text, wait: RECIPE_WAIT };
+        }
+        if let Some(Incomplete { age, .. }) = cause.downcast_ref() {
+            // Each look is a request to the API: the older, the more seldom.
+            return Pause::Waiting { reason: text, wait: wait.max(*age / AGE_PARTS) };
         }
         if cause.is::<AllowanceUsedUp>() {
             let reason = AllowanceUsedUp.to_string();
@@ -195,7 +221,7 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     let kept = match &pause {
         Pause::Lost => Ok(()),
         Pause::Waiting { reason, wait } => store.wait(lease, reason, clock::now() + *wait).await,
-        Pause::Parked { error, alarm } => park(daemon, lease, error, *alarm).await,
+        Pause::Parked { error, alarm } => store.park(lease, error, *alarm).await,
         Pause::Trouble { error } => again(daemon, lease, error).await,
     };
     if let Err(error) = kept {
@@ -204,21 +230,16 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     }
 }
 
-async fn park(daemon: &Daemon, lease: &Lease, error: &str, alarm: AlarmKind) -> anyhow::Result<()> {
-    daemon.line.store.retry(lease, error, None).await?;
-    daemon.line.store.raise(alarm, &lease.version.to_string(), error).await
-}
-
 /// Operating errors are tried again, later and later; after a day somebody has to look.
 async fn again(daemon: &Daemon, lease: &Lease, error: &str) -> anyhow::Result<()> {
     let now = clock::now();
     let queue = &daemon.line.config.queue;
     let lasts = lease.first_error.map(|first| now.duration_since(first));
     if lasts.is_some_and(|lasts| lasts >= queue.park) {
-        return park(daemon, lease, error, AlarmKind::JobParked).await;
+        return daemon.line.store.park(lease, error, AlarmKind::JobParked).await;
     }
     // Random enough to spread jobs: the tail of a UUID.
     let fraction = (uuid::Uuid::now_v7().as_u128() & 0xffff) as f64 / 65536.0;
     let due = now + retry_delay(queue.retry, lease.attempts, fraction);
-    daemon.line.store.retry(lease, error, Some(due)).await
+    daemon.line.store.retry(lease, error, due).await
 }

@@ -33,6 +33,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
 use crate::store::Store;
+use crate::version::Version;
 
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
@@ -44,6 +45,9 @@ const FOLLOWERS_MAX: usize = 200;
 
 /// Why this service is not ready; empty if it is.
 pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Why nobody can rebuild a version yet, in one sentence; none if it can be tried.
+pub type Uncovered = Arc<dyn Fn(&Version) -> Option<String> + Send + Sync>;
 
 /// What the server shows, and whom it wakes.
 #[derive(Clone)]
@@ -61,6 +65,8 @@ pub struct Site {
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
     pub health: Health,
+    /// Asked before a request is taken.
+    pub uncovered: Uncovered,
 }
 
 /// What the operator decides about the server: the section `[server]` of the configuration.

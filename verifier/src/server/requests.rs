@@ -65,6 +65,10 @@ pub async fn ask(
         let detail = format!("python.org does not publish {version}, as far as is known here");
         return Err(Problem::missing(detail));
     }
+    // It would wait for a verdict that nobody can come to.
+    if let Some(why) = (app.site.uncovered)(&version) {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
     let (request, job) = match app.site.store.request(&version, &asked_by).await {
         Ok(taken) => taken,
         Err(error) => return Err(refused(&app, error).await),

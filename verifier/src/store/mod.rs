@@ -6,11 +6,13 @@
 //! It promises: when a function that writes returns, what it wrote is on disk; what one function
 //! writes is there as a whole or not at all.
 
+mod lease;
 mod notices;
 mod pages;
 mod queue;
 mod records;
 mod releases;
+mod tags;
 mod tokens;
 mod watch;
 
@@ -29,8 +31,11 @@ use sqlx::{Row, Sqlite, Transaction};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
+pub use tags::TagNews;
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
+
+use crate::fault;
 
 /// Another process may hold the store this long before it is an error.
 const LOCKED_SECONDS_MAX: u64 = 60;
@@ -102,6 +107,17 @@ impl Store {
     async fn write(&self) -> anyhow::Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.context("begin to write to the store")
     }
+}
+
+/// Commits what was written, between the two points of `fault.rs` that bear the write's name.
+async fn commit(
+    writing: Transaction<'static, Sqlite>,
+    write: &'static str,
+    trying: &'static str,
+) -> anyhow::Result<()> {
+    fault::before(write)?;
+    writing.commit().await.context(trying)?;
+    fault::after(write)
 }
 
 /// Applies what is missing of [`MIGRATIONS`]; a store with something in it is copied first.

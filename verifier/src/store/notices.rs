@@ -39,16 +39,9 @@ impl Store {
 
     /// The trouble is over; nothing happens if there was none.
     pub async fn settle_alarm(&self, kind: AlarmKind, subject: &str) -> anyhow::Result<()> {
-        let query = "UPDATE alarms SET cleared_ms = ?
-            WHERE kind = ? AND subject = ? AND cleared_ms IS NULL";
-        sqlx::query(query)
-            .bind(clock::now_ms())
-            .bind(name_of(&kind)?)
-            .bind(subject)
-            .execute(&self.writer)
-            .await
-            .context("clear an alarm")?;
-        Ok(())
+        let mut writing = self.write().await?;
+        settle_alarm(&mut writing, kind, subject).await?;
+        writing.commit().await.context("clear an alarm")
     }
 
     /// An operator has looked at it; false if no such alarm is open.
@@ -190,7 +183,26 @@ pub(super) async fn observe(
     raise(writing, kind, &subject, &observation.detail).await
 }
 
-async fn raise(
+/// The trouble is over; nothing happens if there was none.
+pub(super) async fn settle_alarm(
+    writing: &mut Transaction<'static, Sqlite>,
+    kind: AlarmKind,
+    subject: &str,
+) -> anyhow::Result<()> {
+    let query = "UPDATE alarms SET cleared_ms = ?
+        WHERE kind = ? AND subject = ? AND cleared_ms IS NULL";
+    sqlx::query(query)
+        .bind(clock::now_ms())
+        .bind(name_of(&kind)?)
+        .bind(subject)
+        .execute(&mut **writing)
+        .await
+        .context("clear an alarm")?;
+    Ok(())
+}
+
+/// Opens an alarm, unless the same one is open.
+pub(super) async fn raise(
     writing: &mut Transaction<'static, Sqlite>,
     kind: AlarmKind,
     subject: &str,

@@ -1,19 +1,13 @@
-//! The queue: jobs, the requests for them, and leases.
-//!
-//! A worker that was given up can never record: every write of a worker names the fence of its
-//! lease, in the transaction that writes. Leases do not expire by the wall clock, which may be set:
-//! whoever looks at [`Store::beats`] twice and sees no sign of life in between may take the job.
+//! The queue: jobs and the requests for them. What workers do with jobs is in `lease.rs`.
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, records, time};
+use super::{Store, commit, time};
 use crate::clock;
-use crate::fault;
-use crate::queue::{Job, JobState, LIVE_JOBS_MAX, Lease, LeaseLost, Settled, Why};
-use crate::record::{Record, RecordStatus};
+use crate::queue::{Job, JobState, LIVE_JOBS_MAX, Why};
 use crate::version::Version;
 
 const JOB: &str = "SELECT *,
@@ -49,9 +43,7 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("keep a request")?;
-        fault::point("request.before")?;
-        writing.commit().await.context("keep a request")?;
-        fault::point("request.after")?;
+        commit(writing, "request", "keep a request").await?;
         let job = self.job(&job).await?.context("read the job that was asked for")?;
         Ok((request, job))
     }
@@ -92,168 +84,18 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("lower a job")?;
-        writing.commit().await.context("take back a request")?;
+        commit(writing, "cancel", "take back a request").await?;
         self.job(&job).await
     }
 
-    /// Gives the first job that is due to `worker`.
-    pub async fn claim(&self, worker: &str) -> anyhow::Result<Option<Lease>> {
-        let now = clock::now_ms();
-        let mut writing = self.write().await?;
-        let row = sqlx::query(
-            "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
-                 started_ms = ?, waiting = NULL
-             WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND due_ms <= ?
-                 ORDER BY class, place LIMIT 1)
-             RETURNING id, fence, version, attempts, first_error_ms",
-        )
-        .bind(worker)
-        .bind(now)
-        .bind(now)
-        .fetch_optional(&mut *writing)
-        .await
-        .context("take a job")?;
-        let Some(row) = row else { return Ok(None) };
-        fault::point("claim.before")?;
-        writing.commit().await.context("take a job")?;
-        fault::point("claim.after")?;
-        let first_error: Option<i64> = row.try_get("first_error_ms")?;
-        Ok(Some(Lease {
-            job: row.try_get("id")?,
-            fence: row.try_get("fence")?,
-            version: row.try_get::<String, _>("version")?.parse()?,
-            attempts: row.try_get("attempts")?,
-            first_error: first_error.map(time).transpose()?,
-        }))
-    }
-
-    /// A sign of life; an error if the lease is lost.
-    pub async fn beat(&self, lease: &Lease) -> anyhow::Result<()> {
-        let query = "UPDATE jobs SET beat = beat + 1
-            WHERE id = ? AND fence = ? AND state = 'running'";
-        let done = sqlx::query(query)
-            .bind(&lease.job)
-            .bind(lease.fence)
+    /// Every job that waits for its release is looked at again now.
+    pub async fn hasten_waiting(&self) -> anyhow::Result<()> {
+        let query = "UPDATE jobs SET due_ms = ? WHERE state = 'queued' AND waiting IS NOT NULL";
+        sqlx::query(query)
+            .bind(clock::now_ms())
             .execute(&self.writer)
             .await
-            .context("show a sign of life")?;
-        held(done.rows_affected(), lease)
-    }
-
-    /// Puts the job back as it was: this worker is told to stop.
-    pub async fn put_back(&self, lease: &Lease) -> anyhow::Result<()> {
-        fault::point("release.before")?;
-        let query = "UPDATE jobs SET state = 'queued', worker = NULL
-            WHERE id = ? AND fence = ? AND state = 'running'";
-        let done = sqlx::query(query)
-            .bind(&lease.job)
-            .bind(lease.fence)
-            .execute(&self.writer)
-            .await
-            .context("put a job back")?;
-        fault::point("release.after")?;
-        held(done.rows_affected(), lease)
-    }
-
-    /// The release is not complete yet: look again at `due`. This is no error.
-    pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
-        let query = "UPDATE jobs SET state = 'queued', worker = NULL, waiting = ?, due_ms = ?
-            WHERE id = ? AND fence = ? AND state = 'running'";
-        let done = sqlx::query(query)
-            .bind(reason)
-            .bind(due.as_millisecond())
-            .bind(&lease.job)
-            .bind(lease.fence)
-            .execute(&self.writer)
-            .await
-            .context("let a job wait")?;
-        held(done.rows_affected(), lease)
-    }
-
-    /// Trouble of ours: the job runs again at `due`, or is parked if that is none.
-    pub async fn retry(
-        &self,
-        lease: &Lease,
-        error: &str,
-        due: Option<Timestamp>,
-    ) -> anyhow::Result<()> {
-        let now = clock::now_ms();
-        let state = if due.is_some() { JobState::Queued } else { JobState::Parked };
-        let done = sqlx::query(
-            "UPDATE jobs SET state = ?, worker = NULL, attempts = attempts + 1, error = ?,
-                 first_error_ms = COALESCE(first_error_ms, ?), due_ms = ?
-             WHERE id = ? AND fence = ? AND state = 'running'",
-        )
-        .bind(state.as_str())
-        .bind(error)
-        .bind(now)
-        .bind(due.map_or(now, |due| due.as_millisecond()))
-        .bind(&lease.job)
-        .bind(lease.fence)
-        .execute(&self.writer)
-        .await
-        .context("note a job's trouble")?;
-        held(done.rows_affected(), lease)
-    }
-
-    /// The end of an attempt that came to a verdict. A pass is recorded. The first verdict of a job
-    /// that is no pass is not: the job is queued again, to be rebuilt cleanly, and the second one
-    /// is recorded whatever it says.
-    pub async fn settle(&self, lease: &Lease, record: &Record) -> anyhow::Result<Settled> {
-        let mut writing = self.write().await?;
-        let row = sqlx::query(
-            "SELECT unconfirmed FROM jobs WHERE id = ? AND fence = ? AND state = 'running'",
-        )
-        .bind(&lease.job)
-        .bind(lease.fence)
-        .fetch_optional(&mut *writing)
-        .await
-        .context("look at a job")?;
-        let Some(row) = row else { return Err(LeaseLost { job: lease.job.clone() }.into()) };
-        let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
-        let settled = match (record.status, &unconfirmed) {
-            (RecordStatus::Fail | RecordStatus::NotBuilt, None) => {
-                confirm(&mut writing, lease, record).await?;
-                Settled::Confirm
-            }
-            (RecordStatus::Pass | RecordStatus::Fail | RecordStatus::NotBuilt, _) => {
-                records::insert(&mut writing, record).await?;
-                finish(&mut writing, lease, record).await?;
-                if let Some(first) = unconfirmed.filter(|first| *first != fingerprint(record)) {
-                    super::notices::unstable(&mut writing, record, &first).await?;
-                }
-                Settled::Recorded
-            }
-        };
-        fault::point("settle.before")?;
-        writing.commit().await.context("record a verdict")?;
-        fault::point("settle.after")?;
-        Ok(settled)
-    }
-
-    /// The signs of life of all running jobs: job, fence, beat.
-    pub async fn beats(&self) -> anyhow::Result<Vec<(String, i64, i64)>> {
-        let rows = sqlx::query("SELECT id, fence, beat FROM jobs WHERE state = 'running'")
-            .fetch_all(&self.readers)
-            .await
-            .context("look for dead workers")?;
-        let beat =
-            |row: &SqliteRow| Ok((row.try_get("id")?, row.try_get("fence")?, row.try_get("beat")?));
-        rows.iter().map(beat).collect()
-    }
-
-    /// Queues a job again whose worker has shown no sign of life since `beat`.
-    pub async fn give_up(&self, job: &str, fence: i64, beat: i64) -> anyhow::Result<()> {
-        sqlx::query(
-            "UPDATE jobs SET state = 'queued', worker = NULL, fence = fence + 1
-             WHERE id = ? AND fence = ? AND beat = ? AND state = 'running'",
-        )
-        .bind(job)
-        .bind(fence)
-        .bind(beat)
-        .execute(&self.writer)
-        .await
-        .context("give up a dead worker")?;
+            .context("hasten the jobs that wait")?;
         Ok(())
     }
 
@@ -386,57 +228,6 @@ pub(super) async fn want(
     .await
     .context("queue a job")?;
     Ok(id)
-}
-
-async fn confirm(
-    writing: &mut Transaction<'static, Sqlite>,
-    lease: &Lease,
-    record: &Record,
-) -> anyhow::Result<()> {
-    let query = "UPDATE jobs SET state = 'queued', worker = NULL, unconfirmed = ?, due_ms = ?
-        WHERE id = ?";
-    sqlx::query(query)
-        .bind(fingerprint(record))
-        .bind(clock::now_ms())
-        .bind(&lease.job)
-        .execute(&mut **writing)
-        .await
-        .context("queue a job again")?;
-    Ok(())
-}
-
-async fn finish(
-    writing: &mut Transaction<'static, Sqlite>,
-    lease: &Lease,
-    record: &Record,
-) -> anyhow::Result<()> {
-    let query = "UPDATE jobs SET state = 'done', worker = NULL, record = ?, finished_ms = ?,
-        error = NULL WHERE id = ?";
-    sqlx::query(query)
-        .bind(&record.id)
-        .bind(clock::now_ms())
-        .bind(&lease.job)
-        .execute(&mut **writing)
-        .await
-        .context("end a job")?;
-    Ok(())
-}
-
-/// The inputs and outputs of a rebuild in one line: equal for two runs that agree.
-fn fingerprint(record: &Record) -> String {
-    let file = |artifact: &crate::record::RecordedArtifact| {
-        let rebuilt = artifact.rebuilt.map_or("none".to_owned(), |side| side.sha256.to_string());
-        format!("{} published {} rebuilt {rebuilt}", artifact.name, artifact.published.sha256)
-    };
-    let files: Vec<String> = record.artifacts.iter().map(file).collect();
-    files.join("; ")
-}
-
-fn held(rows: u64, lease: &Lease) -> anyhow::Result<()> {
-    if rows == 1 {
-        return Ok(());
-    }
-    Err(LeaseLost { job: lease.job.clone() }.into())
 }
 
 fn job(row: &SqliteRow) -> anyhow::Result<Job> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, name_of, time};
+use super::{Store, commit, name_of, time};
 use crate::clock;
 use crate::record::{Record, RecordStatus};
 use crate::version::Version;
@@ -68,7 +68,7 @@ impl Store {
     pub async fn append(&self, record: &Record) -> anyhow::Result<()> {
         let mut writing = self.write().await?;
         insert(&mut writing, record).await?;
-        writing.commit().await.context("add a record to the store")
+        commit(writing, "append", "add a record to the store").await
     }
 
     /// Every record of a version, oldest first.

@@ -1,20 +1,22 @@
 //! Releases as python.org announces them, with what it claims of their files.
 
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
 use super::queue::want;
-use super::{Store, time};
+use super::{Store, commit, time};
+use crate::claims;
 use crate::clock;
-use crate::fault;
 use crate::feed::Announced;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Why;
 use crate::release::Release;
 use crate::version::Version;
+
+const HOUR_MS: i64 = 3600 * 1000;
 
 /// A release in a list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -63,46 +65,87 @@ impl Store {
             }
         }
         let queued = want_unverified(&mut writing, since).await?;
-        fault::point("learn.before")?;
-        writing.commit().await.context("keep what is announced")?;
-        fault::point("learn.after")?;
+        commit(writing, "learn", "keep what is announced").await?;
         Ok(queued)
     }
 
-    /// Keeps a release's files and claims; a claim that became another one is observed.
-    pub async fn learn_files(&self, release: &Release) -> anyhow::Result<()> {
-        let document = serde_json::to_string(release).context("write a release")?;
+    /// Keeps a release's files and claims. A claim that was added or became another one is
+    /// observed, and what was verified already is verified again. A file that is missing from the
+    /// answer is not forgotten. True if there is something to verify again.
+    pub async fn learn_files(&self, release: &Release) -> anyhow::Result<bool> {
         let version = release.version.to_string();
+        let mut release = release.clone();
         let mut writing = self.write().await?;
         ensure_release(&mut writing, &release.version, release.announced).await?;
-        let before: Option<String> =
-            sqlx::query_scalar("SELECT document FROM releases WHERE version = ?")
-                .bind(&version)
-                .fetch_one(&mut *writing)
-                .await
-                .context("read a release")?;
+        let row = sqlx::query("SELECT document, record FROM releases WHERE version = ?")
+            .bind(&version)
+            .fetch_one(&mut *writing)
+            .await
+            .context("read a release")?;
+        let before: Option<String> = row.try_get("document")?;
+        let verified = row.try_get::<Option<String>, _>("record")?.is_some();
+        let mut changes = Vec::new();
         if let Some(before) = before {
             let before: Release = serde_json::from_str(&before).context("read a release")?;
-            for (artifact, detail) in claim_changes(&before, release) {
-                let observation = Observation {
-                    at: clock::now(),
-                    kind: ObservationKind::ClaimChanged,
-                    version: Some(release.version.clone()),
-                    artifact: Some(artifact),
-                    detail,
-                };
-                observe(&mut writing, &observation).await?;
-                want(&mut writing, &release.version, Why::Recheck).await?;
-            }
+            changes = claims::changes(&before, &release);
+            release.keep_missing(before);
+        }
+        for change in &changes {
+            let observation = Observation {
+                at: clock::now(),
+                kind: change.kind,
+                version: Some(release.version.clone()),
+                artifact: Some(change.artifact.clone()),
+                detail: change.detail.clone(),
+            };
+            observe(&mut writing, &observation).await?;
+        }
+        let again = verified && !changes.is_empty();
+        if again {
+            want(&mut writing, &release.version, Why::Recheck).await?;
         }
         sqlx::query("UPDATE releases SET document = ?, document_ms = ? WHERE version = ?")
-            .bind(document)
+            .bind(serde_json::to_string(&release).context("write a release")?)
             .bind(clock::now_ms())
             .bind(&version)
             .execute(&mut *writing)
             .await
             .context("keep a release's files")?;
-        writing.commit().await.context("keep a release's files")
+        commit(writing, "files", "keep a release's files").await?;
+        Ok(again)
+    }
+
+    /// The release whose files were asked for too long ago, for its age: an eighth of that, but
+    /// not more often than each hour, nor more seldom than `longest`.
+    pub async fn stalest_release(
+        &self,
+        longest: SignedDuration,
+    ) -> anyhow::Result<Option<Announced>> {
+        let row = sqlx::query(
+            "SELECT version, announced_ms, api_key,
+                 document_ms + MIN(MAX((?1 - announced_ms) / 8, ?2), ?3) AS due
+             FROM releases
+             WHERE document IS NOT NULL AND api_key IS NOT NULL AND due <= ?1
+             ORDER BY due LIMIT 1",
+        )
+        .bind(clock::now_ms())
+        .bind(HOUR_MS)
+        .bind(longest.as_millis() as i64)
+        .fetch_optional(&self.readers)
+        .await
+        .context("look for a release to ask for again")?;
+        row.as_ref().map(announced).transpose()
+    }
+
+    /// The files of a release were asked for and could not be read: others come first now.
+    pub async fn asked_in_vain(&self, version: &Version) -> anyhow::Result<()> {
+        sqlx::query("UPDATE releases SET document_ms = ? WHERE version = ?")
+            .bind(clock::now_ms())
+            .bind(version.to_string())
+            .execute(&self.writer)
+            .await
+            .with_context(|| format!("keep that {version} was asked for"))?;
+        Ok(())
     }
 
     /// A release with its files, as last believed; none if they were never asked for.
@@ -127,14 +170,7 @@ impl Store {
         .fetch_optional(&self.readers)
         .await
         .with_context(|| format!("read release {version}"))?;
-        let announced = |row: SqliteRow| {
-            anyhow::Ok(Announced {
-                version: version.clone(),
-                date: time(row.try_get("announced_ms")?)?,
-                key: row.try_get::<i64, _>("api_key")?.unsigned_abs(),
-            })
-        };
-        row.map(announced).transpose()
+        row.as_ref().map(announced).transpose()
     }
 
     /// Releases, the newest version first, from below the sort key `below`.
@@ -280,30 +316,12 @@ pub(super) async fn ensure_release(
     Ok(added)
 }
 
-/// What is claimed otherwise than before, file by file. A claim that was added is no change.
-fn claim_changes(before: &Release, now: &Release) -> Vec<(String, String)> {
-    let mut changes = Vec::new();
-    for old in &before.files {
-        let Some(new) = now.files.iter().find(|file| file.name == old.name) else { continue };
-        let text = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
-        let claims = [
-            ("size", old.size.map(|v| v.to_string()), new.size.map(|v| v.to_string())),
-            ("SHA-256", old.sha256.map(|v| v.to_string()), new.sha256.map(|v| v.to_string())),
-            ("MD5", old.md5.map(|v| v.to_string()), new.md5.map(|v| v.to_string())),
-        ];
-        for (claim, old_value, new_value) in claims {
-            if old_value.is_some() && old_value != new_value {
-                let detail = format!(
-                    "python.org's API claimed {} as the {claim} of {} and now claims {}",
-                    text(old_value),
-                    old.name,
-                    text(new_value)
-                );
-                changes.push((old.name.to_string(), detail));
-            }
-        }
-    }
-    changes
+fn announced(row: &SqliteRow) -> anyhow::Result<Announced> {
+    Ok(Announced {
+        version: row.try_get::<String, _>("version")?.parse()?,
+        date: time(row.try_get("announced_ms")?)?,
+        key: row.try_get::<i64, _>("api_key")?.unsigned_abs(),
+    })
 }
 
 fn release_row(row: &SqliteRow) -> anyhow::Result<ReleaseRow> {

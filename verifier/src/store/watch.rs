@@ -1,16 +1,13 @@
-//! Published files and tags that are looked at again, for ever.
-
-use std::collections::BTreeMap;
+//! Published files that are looked at again, for ever.
 
 use anyhow::Context;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::Store;
 use super::notices::observe;
 use super::queue::want;
+use super::{Store, commit};
 use crate::clock;
-use crate::fault;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Why;
 use crate::record::Record;
@@ -130,52 +127,8 @@ impl Store {
                 want(&mut writing, &file.version, Why::Recheck).await?;
             }
         }
-        fault::point("observe.before")?;
-        writing.commit().await.context("keep a look at a file")?;
-        fault::point("observe.after")?;
+        commit(writing, "observe", "keep a look at a file").await?;
         Ok(news)
-    }
-
-    /// Compares the repository's tags with what they named before; gives those that moved. An
-    /// empty answer is not believed by the caller.
-    pub async fn tags_seen(&self, tags: &BTreeMap<String, String>) -> anyhow::Result<Vec<String>> {
-        let now = clock::now_ms();
-        let mut writing = self.write().await?;
-        let mut moved = Vec::new();
-        for (name, commit) in tags {
-            let before: Option<String> =
-                sqlx::query_scalar("SELECT commit_id FROM tags WHERE name = ?")
-                    .bind(name)
-                    .fetch_optional(&mut *writing)
-                    .await
-                    .context("read a tag")?;
-            if before.as_deref() == Some(commit) {
-                continue;
-            }
-            if let Some(before) = &before {
-                moved.push(name.clone());
-                let observation = Observation {
-                    at: clock::now(),
-                    kind: ObservationKind::TagMoved,
-                    version: name.strip_prefix('v').and_then(|text| text.parse().ok()),
-                    artifact: Some(name.clone()),
-                    detail: format!("tag {name} named commit {before} and now names {commit}"),
-                };
-                observe(&mut writing, &observation).await?;
-            }
-            sqlx::query(
-                "INSERT INTO tags (name, commit_id, seen_ms) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE SET commit_id = ?2, seen_ms = ?3",
-            )
-            .bind(name)
-            .bind(commit)
-            .bind(now)
-            .execute(&mut *writing)
-            .await
-            .context("keep a tag")?;
-        }
-        writing.commit().await.context("keep the tags")?;
-        Ok(moved)
     }
 }
 

@@ -95,6 +95,13 @@ pub fn json(value: &Value) -> Response {
     response
 }
 
+/// A page for people.
+pub fn plain_page(page: String) -> Response {
+    let mut response = plain(StatusCode::OK, Body::from(page));
+    set(&mut response, "content-type", "text/html");
+    response
+}
+
 /// The API's form of an error.
 pub fn problem(status: StatusCode, detail: &str) -> Response {
     let mut response = plain(status, Body::from(json!({ "detail": detail }).to_string()));

@@ -1,5 +1,6 @@
 //! The world's HTTP server: the downloads API, the files and the git repository.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -33,6 +34,7 @@ enum Plan {
     Fault(Fault),
     Json(Vec<Value>),
     File(PathBuf),
+    Listing(String),
     Git(Arc<git::Host>),
     Error(StatusCode, &'static str),
 }
@@ -48,6 +50,7 @@ async fn handle(Shared(state): Shared<SharedState>, request: Request) -> Respons
     match plan {
         Plan::Fault(fault) => answer::faulty(fault, &state, &path),
         Plan::Json(rows) => answer::json(&Value::Array(rows)),
+        Plan::Listing(page) => answer::plain_page(page),
         Plan::Error(status, detail) => answer::problem(status, detail),
         Plan::File(file) => answer::file(&file, range.as_ref(), u64::MAX).await,
         Plan::Git(host) => {
@@ -68,6 +71,9 @@ fn plan(state: &mut State, path: &str, query: &str) -> Plan {
     if let Some(file) = state.served.get(path) {
         return Plan::File(file.clone());
     }
+    if let Some(listing) = listing(state, path) {
+        return Plan::Listing(listing);
+    }
     match path {
         "/api/v2/downloads/release/" => Plan::Json(state.releases.clone()),
         "/api/v2/downloads/release_file/" => files_of(state, query),
@@ -77,6 +83,19 @@ fn plan(state: &mut State, path: &str, query: &str) -> Plan {
         },
         _ => Plan::Error(StatusCode::NOT_FOUND, "Not found."),
     }
+}
+
+/// What python.org's server shows of a directory below `/ftp/python/`.
+fn listing(state: &State, path: &str) -> Option<String> {
+    if !path.starts_with("/ftp/python/") || !path.ends_with('/') {
+        return None;
+    }
+    let below = state.served.keys().filter_map(|served| served.strip_prefix(path));
+    let names: BTreeSet<&str> =
+        below.map(|rest| rest.find('/').map_or(rest, |slash| &rest[..=slash])).collect();
+    let link = |name: &&str| format!("<a href=\"{name}\">{name}</a>\n");
+    let links: String = names.iter().map(link).collect();
+    Some(format!("<html><body><pre><a href=\"../\">../</a>\n{links}</pre></body></html>"))
 }
 
 /// The API answers 400 to a filter that it does not know.

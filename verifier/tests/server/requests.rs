@@ -9,7 +9,7 @@ use reqwest::Method;
 use verifier::server::{Settings, fresh_token};
 use verifier::store::Scope;
 
-use super::site::{Server, sent};
+use super::site::{Server, UNCOVERED, sent};
 
 #[tokio::test]
 async fn a_request_with_a_token_queues_a_job_and_wakes_the_worker() {
@@ -68,6 +68,15 @@ async fn only_what_python_org_publishes_can_be_asked_for() {
     sent(json().body("{")).await.problem(400);
     sent(json().body(r#"{"version":5}"#)).await.problem(422);
     sent(json().body(r#"{"version":"3.13.5","url":"https://example.org"}"#)).await.problem(422);
+    assert!(server.store.live_jobs(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_version_that_nobody_can_rebuild_is_refused_and_not_queued() {
+    let server = Server::open().await;
+    server.announce(&[UNCOVERED]).await;
+    let refused = sent(server.ask(UNCOVERED)).await.problem(422);
+    assert!(refused.contains("no recipe covers 3.0.1"), "{refused}");
     assert!(server.store.live_jobs(10).await.unwrap().is_empty());
 }
 

@@ -16,6 +16,9 @@ use verifier::record::{
 use verifier::server::{Settings, Site, serve};
 use verifier::store::Store;
 
+/// A version that no recipe covers.
+pub const UNCOVERED: &str = "3.0.1";
+
 /// A server on loopback; it ends when this is dropped.
 pub struct Server {
     pub store: Store,
@@ -89,6 +92,10 @@ impl Server {
             settings: Arc::new(settings),
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
+            uncovered: Arc::new(|version| {
+                let old = version.to_string() == UNCOVERED;
+                old.then(|| format!("no recipe covers {version}"))
+            }),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,279 @@
+//! Watching: signs of a release before the API has it, tags that move, claims that change, and
+//! releases that are not complete.
+
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tests::{Scene, Signer, source};
+use verifier::observation::{AlarmKind, Observation, ObservationKind};
+use verifier::queue::{Job, JobState, Why};
+use verifier::record::RecordStatus;
+use verifier::world::Announcement;
+
+use crate::daemon::{
+    TGZ, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token, wait_for,
+    wait_for_the_list, watched,
+};
+
+const LISTED: &str = "/ftp/python/9.1.0/Python-9.1.0.tgz";
+
+/// What was observed of one kind, the last first.
+fn observed(scene: &Scene, kind: ObservationKind) -> Vec<Observation> {
+    let seen = scene.ask_store(|store| async move { store.observations(None, 99).await.unwrap() });
+    seen.into_iter().map(|(_, seen)| seen).filter(|seen| seen.kind == kind).collect()
+}
+
+fn open_alarms(scene: &Scene, kind: AlarmKind) -> usize {
+    alarms(scene).iter().filter(|alarm| alarm.kind == kind).count()
+}
+
+/// The published files of the scene's release.
+fn files(scene: &Scene) -> [PathBuf; 2] {
+    ["tgz", "tar.xz"].map(|kind| scene.fixture.published(&format!("Python-9.1.0.{kind}")))
+}
+
+/// A scene with a repository of its own, for tags.
+fn with_own_repository() -> (Scene, PathBuf) {
+    let mut scene = watched();
+    let repository = scene.path("own.git");
+    let (from, to) = (scene.fixture.repository(), repository.display().to_string());
+    source::run("git", &["clone", "-q", "--bare", &from.display().to_string(), &to]).unwrap();
+    scene.set("source.repository", to);
+    (scene, repository)
+}
+
+fn tag(repository: &std::path::Path, arguments: &[&str]) {
+    let repository = repository.display().to_string();
+    source::run("git", &[&["-C", &repository, "tag"], arguments].concat()).unwrap();
+}
+
+#[test]
+fn a_new_directory_makes_the_daemon_ask_early() {
+    let mut scene = Scene::empty(crate::PLACE);
+    scene.set("feed.interval", "1h");
+    scene.set("feed.glance", "200ms");
+    scene.announce("9.0.9", &[]);
+    let page = scene.path("README");
+    fs::write(&page, "old").unwrap();
+    scene.world.state().served.insert("/ftp/python/9.0.9/README".to_owned(), page);
+    let running = serve(&scene);
+    wait_for(&scene, "a glance", |scene| {
+        scene.world.state().requests.iter().any(|path| path == "/ftp/python/")
+    });
+    assert_eq!(lists(&scene), 1);
+    scene.announce(source::VERSION, &files(&scene));
+    wait_for(&scene, "a verdict, an hour early", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!((lists(&scene), jobs(&scene)[0].why), (2, Why::Release));
+}
+
+#[test]
+fn a_candidate_in_a_known_directory_and_a_new_tag_are_signs_too() {
+    let (mut scene, repository) = with_own_repository();
+    scene.set("feed.interval", "1h");
+    scene.set("feed.glance", "200ms");
+    scene.announce("9.2.0a1", &[]);
+    let page = scene.path("README");
+    fs::write(&page, "candidate").unwrap();
+    let serve_file = |path: &str| {
+        scene.world.state().served.insert(path.to_owned(), page.clone());
+    };
+    serve_file("/ftp/python/9.2.0/Python-9.2.0a1.tgz");
+    let running = serve(&scene);
+    wait_for(&scene, "a verdict", is_done);
+    wait_for(&scene, "a glance", |scene| {
+        let state = scene.world.state();
+        state.requests.iter().any(|path| path == "/ftp/python/9.2.0/")
+    });
+    assert_eq!(lists(&scene), 1);
+    serve_file("/ftp/python/9.2.0/Python-9.2.0a2.tgz");
+    wait_for(&scene, "an early list", |scene| lists(scene) == 2);
+    tag(&repository, &["v9.2.0a2", "v9.1.0^{}"]);
+    wait_for(&scene, "another one", |scene| lists(scene) == 3);
+    assert_eq!(running.stop(), Some(0));
+    assert_eq!(alarms(&scene), []);
+}
+
+#[test]
+fn signs_never_use_up_what_the_list_needs() {
+    let mut scene = watched();
+    scene.set("feed.interval", "1h");
+    scene.set("feed.glance", "100ms");
+    scene.set("feed.requests_per_day", 5);
+    let page = scene.path("README");
+    fs::write(&page, "x").unwrap();
+    let running = serve(&scene);
+    wait_for(&scene, "a verdict", is_done);
+    for number in 0..9 {
+        let seen = scene.world.state().requests.len();
+        scene.world.state().served.insert(format!("/ftp/python/9.9.{number}/x"), page.clone());
+        wait_for(&scene, "two glances", |scene| {
+            let state = scene.world.state();
+            state.requests[seen..].iter().filter(|path| *path == "/ftp/python/").count() >= 2
+        });
+    }
+    assert_eq!(running.stop(), Some(0));
+    let asked = scene.world.state().requests.iter().filter(|path| path.contains("/api/")).count();
+    assert_eq!(asked, 4, "a fifth is left for the list and for jobs");
+}
+
+#[test]
+fn a_tag_that_moves_or_vanishes_is_observed_once_and_raises_its_alarm() {
+    let (scene, repository) = with_own_repository();
+    tag(&repository, &["v9.0.1", "v9.1.0^{}"]);
+    tag(&repository, &["v9.0.2", "v9.1.0^{}"]);
+    let round = || scene.run(&["serve", "--once"]).exits(0).stderr.clone();
+    let counts = |kind: ObservationKind, alarm: AlarmKind| {
+        round();
+        round();
+        (observed(&scene, kind).len(), open_alarms(&scene, alarm))
+    };
+    assert_eq!(counts(ObservationKind::TagMoved, AlarmKind::TagMoved), (0, 0));
+    tag(&repository, &["-f", "v9.0.1", "v9.1.0^{tree}"]);
+    assert_eq!(counts(ObservationKind::TagMoved, AlarmKind::TagMoved), (1, 1));
+    let moved = observed(&scene, ObservationKind::TagMoved).remove(0);
+    assert_eq!(moved.version, Some("9.0.1".parse().unwrap()));
+    assert!(moved.detail.starts_with("tag v9.0.1 named commit "), "{}", moved.detail);
+    tag(&repository, &["-d", "v9.0.2"]);
+    assert_eq!(counts(ObservationKind::TagVanished, AlarmKind::TagVanished), (1, 1));
+    tag(&repository, &["v9.0.2", "v9.1.0^{}"]);
+    assert_eq!(counts(ObservationKind::TagRestored, AlarmKind::TagVanished), (1, 0));
+    // A repository that lists nothing at all is not believed.
+    for name in ["v9.0.1", "v9.0.2", "v9.1.0"] {
+        tag(&repository, &["-d", name]);
+    }
+    let said = round();
+    assert!(said.contains("3 of 3 tags are missing") && said.contains("not believed"), "{said}");
+    assert_eq!(open_alarms(&scene, AlarmKind::TagVanished), 0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn a_young_release_waits_for_its_signature_and_an_old_one_does_not() {
+    for signed in [true, false] {
+        let mut scene = Scene::empty(crate::PLACE);
+        scene.set("feed.since", "2025-01-01");
+        scene.set("queue.wait", "100ms");
+        scene.set("queue.unsigned", if signed { "1h" } else { "4s" });
+        let version = source::VERSION.parse().unwrap();
+        let date = Timestamp::now().to_string();
+        let announcement = Announcement { version: &version, date: &date, files: &files(&scene) };
+        scene.world.announce(&announcement).unwrap();
+        let running = serve(&scene);
+        let reason = "python.org announces no signature of Python-9.1.0.tgz yet";
+        wait_for(&scene, reason, |scene| {
+            jobs(scene).iter().any(|job| job.waiting.as_deref() == Some(reason))
+        });
+        assert_eq!(jobs(&scene)[0].attempts, 0, "waiting is no error");
+        if signed {
+            let mary = Signer::default();
+            scene.trust(&mary, "mary@example.org", "https://example.org");
+            for path in files(&scene) {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                let signature = scene.path(&format!("{name}.asc"));
+                fs::write(&signature, mary.sign(&fs::read(&path).unwrap())).unwrap();
+                scene.world.state().accompany(name, ".asc", &signature);
+            }
+        }
+        wait_for(&scene, "a verdict", is_done);
+        assert_eq!(running.stop(), Some(0));
+        assert_one_verdict(&scene, RecordStatus::Pass);
+        assert_eq!(alarms(&scene), []);
+    }
+}
+
+/// A verified scene whose claims are asked for again at every round.
+fn verified() -> Scene {
+    let mut scene = watched();
+    scene.set("feed.refresh", "100ms");
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    scene
+}
+
+fn rechecks(scene: &Scene) -> Vec<Job> {
+    let mut jobs = jobs(scene);
+    jobs.retain(|job| job.why == Why::Recheck);
+    jobs
+}
+
+#[test]
+fn a_claim_that_changes_is_an_alarm_and_the_release_is_verified_again() {
+    let scene = verified();
+    scene.world.state().row(TGZ).unwrap()["md5_sum"] = "0".repeat(32).into();
+    scene.run(&["serve", "--once"]).exits(0);
+    scene.run(&["serve", "--once"]).exits(0);
+    let seen = observed(&scene, ObservationKind::ClaimChanged);
+    assert_eq!((seen.len(), open_alarms(&scene, AlarmKind::ClaimChanged)), (1, 1), "{seen:?}");
+    let rechecks = rechecks(&scene);
+    assert_eq!((rechecks.len(), rechecks[0].state), (1, JobState::Done));
+    assert_eq!(scene.records()[1].status, RecordStatus::Fail, "the bytes have another MD5");
+}
+
+#[test]
+fn a_signature_that_appears_is_no_alarm_and_the_release_is_verified_again() {
+    let scene = verified();
+    let mary = Signer::default();
+    scene.trust(&mary, "mary@example.org", "https://example.org");
+    let signature = scene.path("signature.asc");
+    fs::write(&signature, mary.sign(&fs::read(scene.fixture.published(TGZ)).unwrap())).unwrap();
+    scene.world.state().accompany(TGZ, ".asc", &signature);
+    scene.run(&["serve", "--once"]).exits(0);
+    let seen = observed(&scene, ObservationKind::ClaimAdded);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0].detail.contains("OpenPGP signature of Python-9.1.0.tgz"), "{seen:?}");
+    assert_eq!(alarms(&scene), []);
+    assert_eq!(rechecks(&scene).len(), 1);
+    let [_, second] = &scene.records()[..] else { panic!("two records") };
+    assert_eq!(second.status, RecordStatus::Pass);
+}
+
+#[test]
+fn a_short_answer_about_files_changes_nothing_that_is_known() {
+    let scene = verified();
+    let all = scene.world.state().files.clone();
+    let short: [Vec<(u64, Value)>; 2] = [Vec::new(), all[..1].to_vec()];
+    for rows in short {
+        scene.world.state().files = rows;
+        scene.run(&["serve", "--once"]);
+        let version = source::VERSION.parse().unwrap();
+        let known = scene.ask_store(|store| async move { store.release(&version).await.unwrap() });
+        assert_eq!(known.unwrap().files.len(), 2);
+    }
+    assert_eq!(alarms(&scene), []);
+    assert_eq!(rechecks(&scene), []);
+    assert_eq!(scene.records().len(), 1);
+}
+
+#[test]
+fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
+    let scene = watched();
+    let recipe = tests::fixture::RECIPE;
+    scene.recipe(&recipe.replace(">=9", ">=10"));
+    let token = token(&scene);
+    let mut running = serve(&scene);
+    wait_for(&scene, "waiting", |scene| {
+        let reason = "no recipe covers 9.1.0: small covers >=10";
+        let waits = |job: &Job| job.waiting.as_ref().is_some_and(|text| text.starts_with(reason));
+        jobs(scene).iter().any(waits)
+    });
+    wait_for_the_list(&scene);
+    let address = running.address();
+    let refused = ask(&address, &token);
+    assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
+    assert!(refused.contains("no recipe covers 9.1.0"), "{refused}");
+    assert_eq!(running.stop(), Some(0));
+    let job = jobs(&scene).remove(0);
+    assert_eq!((job.state, job.attempts, job.error), (JobState::Queued, 0, None));
+    assert!(job.due.duration_since(Timestamp::now()).as_hours() >= 23);
+    assert_eq!(alarms(&scene), []);
+    let asked = scene.world.state().requests.iter().any(|path| path == LISTED);
+    assert!(!asked, "nothing is fetched for it");
+    // A program that starts may bring new recipes.
+    scene.recipe(recipe);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}

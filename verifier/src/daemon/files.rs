@@ -1,0 +1,93 @@
+//! Looks again, for ever, whether published files stay what they are.
+
+use anyhow::Context;
+
+use super::Daemon;
+use crate::http::{Get, HttpError, Transport};
+use crate::scratch::Scratch;
+use crate::store::{FileLook, FileRow, Look};
+
+/// Files looked at in one go: some thousands a day.
+const HEADS_AT_ONCE: u32 = 10;
+const HASHES_AT_ONCE: u32 = 1;
+/// Ten times today's .tgz.
+const FILE_BYTES_MAX: u64 = 300 << 20;
+const FILE_SECONDS_MAX: u64 = 1800;
+
+/// Looks again at the published files that are due.
+pub async fn look(daemon: &Daemon) -> anyhow::Result<()> {
+    let store = &daemon.line.store;
+    for (look, count) in [(Look::Head, HEADS_AT_ONCE), (Look::Hash, HASHES_AT_ONCE)] {
+        for file in store.files_due(look, count).await? {
+            let found = match look {
+                Look::Head => head(daemon, &file).await,
+                Look::Hash => hash(daemon, &file).await,
+            };
+            match found {
+                Ok(found) => {
+                    if store.looked(&file, look, &found).await? {
+                        daemon.wake.notify_one();
+                    }
+                }
+                // Trouble on the way says nothing about the file.
+                Err(error) => tracing::warn!("look at {} again: {error:#}", file.name),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn get(file: &FileRow) -> Get {
+    Get {
+        url: file.url.clone(),
+        size_bytes_max: FILE_BYTES_MAX,
+        seconds_max: FILE_SECONDS_MAX,
+        transport: Transport::Secure,
+    }
+}
+
+/// Size and date, as the server gives them without sending the file.
+async fn head(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
+    let head = match daemon.line.client.head(&get(file)).await {
+        Ok(head) => head,
+        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
+        Err(error) => return Err(error.into()),
+    };
+    if head.size.is_some_and(|size| size != file.bytes.unsigned_abs()) {
+        let detail = format!(
+            "{} had {} bytes and is now served with {}",
+            file.name,
+            file.bytes,
+            head.size.unwrap_or_default()
+        );
+        return Ok(FileLook::Changed { detail });
+    }
+    let redated = file.modified.is_some() && head.modified != file.modified;
+    // A new date proves nothing: the bytes do.
+    if redated { hash(daemon, file).await } else { Ok(FileLook::Same { modified: head.modified }) }
+}
+
+/// Every byte.
+async fn hash(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
+    let place = daemon.line.config.state.directory.join("scratch");
+    let scratch = Scratch::new(&place, "look").context("make room for a file")?;
+    let path = scratch.file("file");
+    let (sha256, bytes) = match daemon.line.client.download(&get(file), &path, &|_| {}).await {
+        Ok(found) => found,
+        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
+        Err(error) => return Err(error.into()),
+    };
+    if sha256.to_string() != file.sha256 {
+        let detail = format!(
+            "{} had the SHA-256 {} and is now served with {sha256} ({bytes} bytes)",
+            file.name, file.sha256
+        );
+        return Ok(FileLook::Changed { detail });
+    }
+    let head = daemon.line.client.head(&get(file)).await?;
+    Ok(FileLook::Same { modified: head.modified })
+}
+
+fn vanished(file: &FileRow, url: &url::Url, status: u16) -> FileLook {
+    FileLook::Vanished { detail: format!("{} is not served any more: {url}, {status}", file.name) }
+}

@@ -1,0 +1,107 @@
+//! The cheap signals between two looks at the API: the listing of files and the repository's tags.
+//!
+//! They come before the API's rows, and ask nothing of its allowance. A new name is no more than a
+//! reason to ask the API early; a tag that moved or vanished is news by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+
+use super::Daemon;
+use crate::environment::Environment;
+use crate::feed::listing;
+use crate::version::Version;
+
+/// Directories of coming versions: the next feature release and the one after it.
+const COMING_MAX: usize = 3;
+/// Among the newest releases are those of every series that is alive.
+const NEWEST: u32 = 50;
+
+/// What was seen before. The first look is no news.
+#[derive(Debug, Default)]
+pub struct Glance {
+    /// Directories; and for each directory of a coming version, what is there.
+    names: BTreeMap<String, BTreeSet<String>>,
+    /// Where git is; assembled once.
+    environment: Option<Environment>,
+}
+
+impl Glance {
+    /// Looks at both; true if there is a sign of a release that is not announced yet.
+    pub async fn look(&mut self, daemon: &Daemon) -> bool {
+        let files = self.files(daemon).await.context("glance at the published files");
+        let tags = self.tags(daemon).await.context("glance at the tags");
+        let mut news = false;
+        for found in [files, tags] {
+            match found {
+                Ok(found) => news |= found,
+                // Trouble on the way says nothing.
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+        }
+        news
+    }
+
+    async fn files(&mut self, daemon: &Daemon) -> anyhow::Result<bool> {
+        let (client, feed) = (&daemon.line.client, &daemon.line.config.feed);
+        let mut news = self.is_new("", listing::directories(client, feed).await?);
+        for base in coming(daemon).await? {
+            news |= self.is_new(&base, listing::versions(client, feed, &base).await?);
+        }
+        Ok(news)
+    }
+
+    /// Whether a name was not in `place` before.
+    fn is_new(&mut self, place: &str, names: BTreeSet<String>) -> bool {
+        let known = self.names.get_mut(place);
+        let Some(known) = known else {
+            self.names.insert(place.to_owned(), names);
+            return false;
+        };
+        let new: Vec<String> = names.difference(known).cloned().collect();
+        if !new.is_empty() {
+            tracing::info!("new on python.org's file server: {}", new.join(", "));
+        }
+        // A name that a cut answer lacks is not new when it is back.
+        known.extend(names);
+        !new.is_empty()
+    }
+
+    async fn tags(&mut self, daemon: &Daemon) -> anyhow::Result<bool> {
+        let line = &daemon.line;
+        let environment = match self.environment.take().filter(|known| known.root.exists()) {
+            Some(environment) => environment,
+            None => line.environment(&newest_environment(daemon).await?).await?,
+        };
+        let tags = line.tags(self.environment.insert(environment)).await?;
+        let news = line.store.tags_seen(&line.config.source.repository, &tags).await?;
+        if !news.appeared.is_empty() {
+            tracing::info!("new tags: {}", news.appeared.join(", "));
+            daemon.wake.notify_one();
+        }
+        Ok(!news.appeared.is_empty())
+    }
+}
+
+/// The directories in which candidates of a version appear that is not out yet.
+async fn coming(daemon: &Daemon) -> anyhow::Result<Vec<String>> {
+    let rows = daemon.line.store.releases(None, None, NEWEST).await?;
+    let versions: Vec<Version> = rows.into_iter().map(|row| row.version).collect();
+    let is_out = |base: &String| versions.iter().any(|version| version.to_string() == *base);
+    let mut bases: Vec<String> = versions.iter().map(Version::base).collect();
+    bases.dedup();
+    bases.retain(|base| !is_out(base));
+    bases.truncate(COMING_MAX);
+    Ok(bases)
+}
+
+/// The environment that the newest release with a recipe is made in: its git serves.
+async fn newest_environment(daemon: &Daemon) -> anyhow::Result<String> {
+    let definitions = daemon.line.definitions();
+    for row in daemon.line.store.releases(None, None, NEWEST).await? {
+        if let Ok(candidates) = definitions.candidates(&row.version) {
+            return Ok(candidates.first().environment.clone());
+        }
+    }
+    anyhow::bail!("no known release has a recipe")
+}

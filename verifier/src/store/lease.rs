@@ -1,0 +1,225 @@
+//! Leases: what workers do with jobs.
+//!
+//! A worker that was given up can never record: every write of a worker names the fence of its
+//! lease, in the transaction that writes. Leases do not expire by the wall clock, which may be set:
+//! whoever looks at [`Store::beats`] twice and sees no sign of life in between may take the job.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::notices::{raise, settle_alarm, unstable};
+use super::{Store, commit, records, time};
+use crate::clock;
+use crate::observation::AlarmKind;
+use crate::queue::{JobState, Lease, LeaseLost, Settled};
+use crate::record::{Record, RecordStatus};
+
+impl Store {
+    /// Gives the first job that is due to `worker`.
+    pub async fn claim(&self, worker: &str) -> anyhow::Result<Option<Lease>> {
+        let now = clock::now_ms();
+        let mut writing = self.write().await?;
+        let row = sqlx::query(
+            "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
+                 started_ms = ?, waiting = NULL
+             WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND due_ms <= ?
+                 ORDER BY class, place LIMIT 1)
+             RETURNING id, fence, version, attempts, first_error_ms",
+        )
+        .bind(worker)
+        .bind(now)
+        .bind(now)
+        .fetch_optional(&mut *writing)
+        .await
+        .context("take a job")?;
+        let Some(row) = row else { return Ok(None) };
+        commit(writing, "claim", "take a job").await?;
+        let first_error: Option<i64> = row.try_get("first_error_ms")?;
+        Ok(Some(Lease {
+            job: row.try_get("id")?,
+            fence: row.try_get("fence")?,
+            version: row.try_get::<String, _>("version")?.parse()?,
+            attempts: row.try_get("attempts")?,
+            first_error: first_error.map(time).transpose()?,
+        }))
+    }
+
+    /// A sign of life; an error if the lease is lost.
+    pub async fn beat(&self, lease: &Lease) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        change(&mut writing, lease, "beat = beat + 1", &[]).await?;
+        writing.commit().await.context("show a sign of life")
+    }
+
+    /// Puts the job back as it was: this worker is told to stop.
+    pub async fn put_back(&self, lease: &Lease) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        change(&mut writing, lease, "state = 'queued', worker = NULL", &[]).await?;
+        commit(writing, "release", "put a job back").await
+    }
+
+    /// The release is not complete yet: look again at `due`. This is no error.
+    pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
+        let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?";
+        let values = [Value::Text(reason), Value::Number(due.as_millisecond())];
+        let mut writing = self.write().await?;
+        change(&mut writing, lease, set, &values).await?;
+        commit(writing, "wait", "let a job wait").await
+    }
+
+    /// Trouble of ours: the job runs again at `due`.
+    pub async fn retry(&self, lease: &Lease, error: &str, due: Timestamp) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        trouble(&mut writing, lease, error, JobState::Queued, due).await?;
+        commit(writing, "retry", "note a job's trouble").await
+    }
+
+    /// Trouble that somebody has to look at before the job runs again; `alarm` tells them.
+    pub async fn park(&self, lease: &Lease, error: &str, alarm: AlarmKind) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        trouble(&mut writing, lease, error, JobState::Parked, clock::now()).await?;
+        raise(&mut writing, alarm, &lease.version.to_string(), error).await?;
+        commit(writing, "park", "park a job").await
+    }
+
+    /// The end of an attempt that came to a verdict. A pass is recorded. The first verdict of a job
+    /// that is no pass is not: the job is queued again, to be rebuilt cleanly, and the second one
+    /// is recorded whatever it says.
+    pub async fn settle(&self, lease: &Lease, record: &Record) -> anyhow::Result<Settled> {
+        let mut writing = self.write().await?;
+        let row = sqlx::query(
+            "SELECT unconfirmed FROM jobs WHERE id = ? AND fence = ? AND state = 'running'",
+        )
+        .bind(&lease.job)
+        .bind(lease.fence)
+        .fetch_optional(&mut *writing)
+        .await
+        .context("look at a job")?;
+        let Some(row) = row else { return Err(LeaseLost { job: lease.job.clone() }.into()) };
+        let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
+        let settled = match (record.status, &unconfirmed) {
+            (RecordStatus::Fail | RecordStatus::NotBuilt, None) => {
+                confirm(&mut writing, lease, record).await?;
+                Settled::Confirm
+            }
+            (RecordStatus::Pass | RecordStatus::Fail | RecordStatus::NotBuilt, _) => {
+                records::insert(&mut writing, record).await?;
+                finish(&mut writing, lease, record).await?;
+                let version = record.release.version.to_string();
+                settle_alarm(&mut writing, AlarmKind::JobParked, &version).await?;
+                if let Some(first) = unconfirmed.filter(|first| *first != fingerprint(record)) {
+                    unstable(&mut writing, record, &first).await?;
+                }
+                Settled::Recorded
+            }
+        };
+        commit(writing, "settle", "record a verdict").await?;
+        Ok(settled)
+    }
+
+    /// The signs of life of all running jobs: job, fence, beat.
+    pub async fn beats(&self) -> anyhow::Result<Vec<(String, i64, i64)>> {
+        let rows = sqlx::query("SELECT id, fence, beat FROM jobs WHERE state = 'running'")
+            .fetch_all(&self.readers)
+            .await
+            .context("look for dead workers")?;
+        let beat =
+            |row: &SqliteRow| Ok((row.try_get("id")?, row.try_get("fence")?, row.try_get("beat")?));
+        rows.iter().map(beat).collect()
+    }
+
+    /// Queues a job again whose worker has shown no sign of life since `beat`.
+    pub async fn give_up(&self, job: &str, fence: i64, beat: i64) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', worker = NULL, fence = fence + 1
+             WHERE id = ? AND fence = ? AND beat = ? AND state = 'running'",
+        )
+        .bind(job)
+        .bind(fence)
+        .bind(beat)
+        .execute(&mut *writing)
+        .await
+        .context("give up a dead worker")?;
+        commit(writing, "give_up", "give up a dead worker").await
+    }
+}
+
+/// A value of a column.
+enum Value<'a> {
+    Text(&'a str),
+    Number(i64),
+}
+
+/// One write of a worker: `set` for its job, if the lease still holds.
+async fn change(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    set: &str,
+    values: &[Value<'_>],
+) -> anyhow::Result<()> {
+    let query = format!("UPDATE jobs SET {set} WHERE id = ? AND fence = ? AND state = 'running'");
+    // `set` is one of the literals of this file.
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(query));
+    for value in values {
+        query = match value {
+            Value::Text(text) => query.bind(*text),
+            Value::Number(number) => query.bind(*number),
+        };
+    }
+    let query = query.bind(&lease.job).bind(lease.fence);
+    let changed = query.execute(&mut **writing).await.context("change a worker's job")?;
+    if changed.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(LeaseLost { job: lease.job.clone() }.into())
+}
+
+async fn trouble(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    error: &str,
+    state: JobState,
+    due: Timestamp,
+) -> anyhow::Result<()> {
+    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?,
+        first_error_ms = COALESCE(first_error_ms, ?), due_ms = ?";
+    let values = [
+        Value::Text(state.as_str()),
+        Value::Text(error),
+        Value::Number(clock::now_ms()),
+        Value::Number(due.as_millisecond()),
+    ];
+    change(writing, lease, set, &values).await
+}
+
+async fn confirm(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let set = "state = 'queued', worker = NULL, unconfirmed = ?, due_ms = ?";
+    let fingerprint = fingerprint(record);
+    change(writing, lease, set, &[Value::Text(&fingerprint), Value::Number(clock::now_ms())]).await
+}
+
+async fn finish(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let set = "state = 'done', worker = NULL, record = ?, finished_ms = ?, error = NULL";
+    change(writing, lease, set, &[Value::Text(&record.id), Value::Number(clock::now_ms())]).await
+}
+
+/// The inputs and outputs of a rebuild in one line: equal for two runs that agree.
+fn fingerprint(record: &Record) -> String {
+    let file = |artifact: &crate::record::RecordedArtifact| {
+        let rebuilt = artifact.rebuilt.map_or("none".to_owned(), |side| side.sha256.to_string());
+        format!("{} published {} rebuilt {rebuilt}", artifact.name, artifact.published.sha256)
+    };
+    let files: Vec<String> = record.artifacts.iter().map(file).collect();
+    files.join("; ")
+}
