@@ -81,6 +81,9 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Write pages, badges, JSON, feeds and reports as files, the same bytes that `serve` sends;
+    /// only what changed is written
+    Export { directory: PathBuf },
     /// The bearer tokens that allow requests
     #[command(subcommand)]
     Token(TokenCommand),
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
         | Command::Explain { .. }
         | Command::Authenticate(_)
         | Command::Serve { .. }
+        | Command::Export { .. }
         | Command::Token(_)
         | Command::Alarm(_)
         | Command::Config(_)
@@ -268,6 +272,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
             Command::Authenticate(args) => authenticate(&config, &args),
             Command::Serve { once } => operate::serve(config, once, interrupted()).await,
+            Command::Export { directory } => {
+                unless_interrupted(operate::export(config, &directory)).await
+            }
             Command::Token(command) => token(config, command).await,
             Command::Alarm(command) => alarm(config, command).await,
             Command::Config(ConfigCommand::Check) => operate::check(&config),

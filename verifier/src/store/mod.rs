@@ -31,7 +31,7 @@ use sqlx::{Row, Sqlite, Transaction};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
-pub use standing::{JobStanding, Standing};
+pub use standing::{ChangeNews, JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 

@@ -24,7 +24,7 @@ fn judged(version: &str, status: RecordStatus, verdicts: [VerdictName; 2]) -> Re
 /// A server with a release in every state: 3.10 passes, 3.11 differs, 3.12 does not build, 3.13
 /// waits for its tag, 3.14.0 is in the queue, 3.14.1 is known, of 3.15 there is a candidate whose
 /// files pass and whose claims do not.
-async fn every_state() -> Server {
+pub async fn every_state() -> Server {
     use VerdictName::{Different, NotBuilt, Reproduced};
     let server = Server::start().await;
     let known = ["3.10.5", "3.11.5", "3.12.5", "3.13.5", "3.14.0", "3.14.1", "3.15.0rc1"];
