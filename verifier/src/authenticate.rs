@@ -4,6 +4,8 @@
 //! claim that disagrees with the bytes stops the line with both values. It never builds and never
 //! compares.
 
+pub mod sbom;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

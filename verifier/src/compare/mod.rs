@@ -26,6 +26,7 @@ mod json;
 mod kept;
 mod leftover;
 mod limits;
+mod listing;
 mod member;
 pub mod report;
 mod source;
@@ -47,6 +48,7 @@ pub use difference::{
     Side, Tier, Window,
 };
 pub use limits::Limits;
+pub use listing::{Listed, ListedContent, Listing, members};
 
 use archive::Archive;
 use container::Container;
