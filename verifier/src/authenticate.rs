@@ -5,6 +5,7 @@
 //! compares.
 
 pub mod sbom;
+pub mod witness;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
