@@ -14,8 +14,10 @@ mod genuine;
 mod line;
 mod rebuild;
 mod record;
+mod sbom;
 mod source;
 mod tidy;
+mod witness;
 
 use tests::{Place, Scene};
 

@@ -16,6 +16,7 @@ pub mod leftovers;
 pub mod ran;
 pub mod scene;
 pub mod source;
+pub mod spdx;
 
 pub use fixture::{Fixture, Place};
 pub use ran::Ran;

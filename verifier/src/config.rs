@@ -86,7 +86,7 @@ pub struct Rebuild {
     pub runtime: Runtime,
     /// Upper bounds of one rebuild.
     pub limits: Limits,
-    /// Directory with `recipes/` and `environments/`; empty for the built-in ones.
+    /// Directory with `recipes/`, `environments/`, `witnesses/`; empty for the built-in ones.
     pub definitions: PathBuf,
 }
 

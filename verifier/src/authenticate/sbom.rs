@@ -26,7 +26,7 @@ use crate::evidence::{Check, CheckOutcome, Evidence};
 
 use document::{Document, DocumentError, FileDigests};
 
-/// Longest document that is read, in bytes; 3.13.5's has 3.4 MB.
+/// Longest document that is read, in bytes; 3.13.5's would have 2.9 MB.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 /// Mismatches that are named; the rest is counted.
 const NAMED_MAX: usize = 20;

@@ -7,12 +7,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
+use std::marker::PhantomData;
 
 use rebuilder::Digest;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-/// Most files, packages or relationships of a document; CPython has 4,808 files.
+/// Longest list of files, packages, relationships or checksums; CPython has 4,808 files.
 const ELEMENTS_MAX: usize = 65_536;
+/// How the error of a longer list begins; serde lets no other kind of error through.
+const TOO_MANY: &str = "a list whose length is over the limit of";
 /// SPDX 2.3, 6.3: what a document calls itself.
 const DOCUMENT_ID: &str = "SPDXRef-DOCUMENT";
 
@@ -73,12 +78,6 @@ impl Document {
             return Err(DocumentError::NotRead(format!("it is {version:?}, not SPDX-2.3")));
         }
         let wire: Wire = json(bytes)?;
-        let counts = [wire.packages.len(), wire.files.len(), wire.relationships.len()];
-        if counts.iter().any(|count| *count > ELEMENTS_MAX) {
-            let reason =
-                format!("it has more than {ELEMENTS_MAX} packages, files or relationships");
-            return Err(DocumentError::NotRead(reason));
-        }
         if wire.spdx_id != DOCUMENT_ID {
             return Err(malformed(format!("it does not call itself {DOCUMENT_ID} (6.3)")));
         }
@@ -101,6 +100,9 @@ fn malformed(reason: impl Into<String>) -> DocumentError {
 
 fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DocumentError> {
     serde_json::from_slice(bytes).map_err(|error| {
+        if error.to_string().starts_with(TOO_MANY) {
+            return DocumentError::NotRead(format!("it has {TOO_MANY} {ELEMENTS_MAX}"));
+        }
         // serde quotes unexpected values, however long they are.
         malformed(error.to_string().chars().take(200).collect::<String>())
     })
@@ -174,6 +176,34 @@ fn one_checksum<'a>(
     }
 }
 
+/// A list that is given up where it is too long, and not only counted when it is in memory.
+fn bounded<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Elements<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = list.next_element()? {
+                if elements.len() >= ELEMENTS_MAX {
+                    return Err(serde::de::Error::custom(TOO_MANY));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+    deserializer.deserialize_seq(Elements(PhantomData))
+}
+
 #[derive(Deserialize)]
 struct VersionWire<'a> {
     #[serde(rename = "spdxVersion", borrow)]
@@ -193,11 +223,11 @@ struct Wire<'a> {
     _namespace: Cow<'a, str>,
     #[serde(rename = "creationInfo", borrow)]
     creation_info: CreationWire<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     packages: Vec<PackageWire<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     files: Vec<FileWire<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     relationships: Vec<RelationshipWire<'a>>,
 }
 
@@ -205,7 +235,7 @@ struct Wire<'a> {
 struct CreationWire<'a> {
     #[serde(borrow)]
     created: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     creators: Vec<Cow<'a, str>>,
 }
 
@@ -220,7 +250,7 @@ struct PackageWire<'a> {
     _location: Cow<'a, str>,
     #[serde(rename = "packageFileName", borrow, default)]
     file_name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     checksums: Vec<ChecksumWire<'a>>,
 }
 
@@ -231,7 +261,7 @@ struct FileWire<'a> {
     _spdx_id: Cow<'a, str>,
     #[serde(rename = "fileName", borrow)]
     name: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded")]
     checksums: Vec<ChecksumWire<'a>>,
 }
 

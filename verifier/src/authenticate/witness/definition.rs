@@ -91,7 +91,7 @@ impl Witness {
 
 fn parse(text: &str, directory: Option<&Path>) -> anyhow::Result<Witness> {
     let table: toml::Table = text.parse()?;
-    for key in table.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let near = KEYS.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
         bail!("{key} is not a key; the nearest key is {}", near.unwrap_or(&"name"));
     }

@@ -234,12 +234,17 @@ fn what_is_not_read_cannot_be_checked() {
     let long = vec![b' '; DOCUMENT_BYTES_MAX + 1];
     assert_eq!(release.check_bytes(&long).outcome, CheckOutcome::CannotCheck);
 
+    let mut sums = Release::new(FILES);
+    let sum = sums.listed("README")["checksums"][0].clone();
+    sums.listed("README")["checksums"] = Value::Array(vec![sum; 65_537]);
+    assert_eq!(sums.check().outcome, CheckOutcome::CannotCheck);
+
     let mut many = Release::new(FILES);
     let related = many.document["relationships"][0].clone();
     many.document["relationships"] = Value::Array(vec![related; 65_537]);
     let evidence = many.check();
     assert_eq!(evidence.outcome, CheckOutcome::CannotCheck);
-    assert!(evidence.detail.contains("more than 65536"), "{evidence:?}");
+    assert!(evidence.detail.contains("over the limit of 65536"), "{evidence:?}");
 }
 
 #[test]
