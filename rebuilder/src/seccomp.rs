@@ -23,6 +23,10 @@ pub enum UnixSockets {
     Denied,
 }
 
+/// Linux, asm-generic/ioctls.h; the libc crate gives them another type for each C library.
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+
 /// The programs to install, in this order; each narrows the ones before it.
 pub fn programs(unix_sockets: UnixSockets) -> Result<Vec<BpfProgram>, BackendError> {
     let architecture = std::env::consts::ARCH.try_into()?;
@@ -78,8 +82,8 @@ fn denied_rules(
     rules.insert(
         libc::SYS_ioctl,
         vec![
-            SeccompRule::new(vec![equal(1, libc::TIOCSTI)?])?,
-            SeccompRule::new(vec![equal(1, libc::TIOCLINUX)?])?,
+            SeccompRule::new(vec![equal(1, TIOCSTI)?])?,
+            SeccompRule::new(vec![equal(1, TIOCLINUX)?])?,
         ],
     );
     Ok(rules)

@@ -144,7 +144,7 @@ fn an_index_that_the_keyring_does_not_vouch_for_is_refused() {
         let text = String::from_utf8(bytes.clone()).unwrap().replace("07:55:41", "07:55:42");
         *bytes = text.into_bytes();
     });
-    refused(&scene, "does not fit the text");
+    refused(&scene, "does not fit");
     change_served(&scene, index, |bytes| *bytes = b"Codename: host\n".to_vec());
     refused(&scene, "it is not signed");
     scene.world.state().served.remove(index);

@@ -81,9 +81,55 @@ fn the_demo_reproduces_the_genuine_release_bit_for_bit() {
     let expected = "cpython 3.13.5  pass\n  \
         Python-3.13.5.tgz      reproduced, bit for bit   (29,450,781 bytes, sha256 e6190f52…)\n  \
         Python-3.13.5.tar.xz   reproduced, bit for bit   (22,856,016 bytes, sha256 93e583f2…)\n";
-    assert_eq!(ran.stdout, expected);
+    assert!(ran.stdout.starts_with(expected), "{}", ran.stdout);
+    let signed = format!(
+        "openpgp       agrees       {TAR_XZ}: signed by Thomas Wouters (key \
+         7169605F62C751356D054A26A821E680E5FA6305) on 2025-06-11T17:45:54Z\n"
+    );
+    assert!(ran.stdout.contains(&signed), "{}", ran.stdout);
     let early = format!("the archive inside {TAR_XZ} is the rebuilt Python-3.13.5.tar");
     assert!(ran.stderr.contains(&early), "{}", ran.stderr);
+}
+
+#[test]
+fn the_genuine_signature_makes_the_genuine_file_authentic_and_no_other() {
+    if !is_asked_for() {
+        return;
+    }
+    let prepared = Prepared::in_place(PLACE);
+    let genuine = &prepared.genuine.tar_xz;
+    let asc = genuine.with_extension("xz.asc");
+    let place = tempfile::tempdir().unwrap();
+    let authenticate = |file: &Path, asc: &Path| {
+        let mut command = Command::new(PLACE.program);
+        command.args(["authenticate", "--config", "/dev/null", "--signature"]).arg(asc).arg(file);
+        Ran::of(command.output().unwrap())
+    };
+    let ran = authenticate(genuine, &asc);
+    ran.exits(0);
+    assert!(ran.stdout.starts_with(&format!("{TAR_XZ} is authentic: CPython 3.13.5\n")));
+    let flipped = |path: &Path, name: &str| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let path = place.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let other_file = flipped(genuine, TAR_XZ);
+    let other_asc = flipped(&asc, "asc");
+    for (file, asc) in [(&other_file, &asc), (genuine, &other_asc)] {
+        let ran = authenticate(file, asc);
+        ran.exits(1);
+        assert!(ran.stdout.contains("NOT authentic"), "{}", ran.stdout);
+    }
+    // Of another series, whose manager is somebody else.
+    let mut command = Command::new(PLACE.program);
+    command.args(["authenticate", "--version", "3.14.2", "--signature"]).arg(&asc).arg(genuine);
+    let ran = Ran::of(command.output().unwrap());
+    ran.exits(1);
+    assert!(ran.stdout.contains("signed by Thomas Wouters"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("but Hugo van Kemenade has no OpenPGP key"), "{}", ran.stdout);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod authenticate;
 mod compare;
 mod config;
+mod daemon;
 mod environment;
 mod explain;
 mod feed;

@@ -211,3 +211,34 @@ fn a_recipe_that_cannot_be_right_is_trouble() {
         scene.refuses(expected);
     }
 }
+
+#[test]
+fn of_two_recipes_the_one_is_run_whose_tar_wrote_the_published_files() {
+    let scene = scene();
+    // Which tar this machine has, the record of another recipe says.
+    let record = scene.verify(&["--json"]).exits(0).json();
+    let tar = record["era"]["files"][0]["tar"].as_str().unwrap().to_owned();
+    let (_, remove) = RECIPE.split_once("name = \"remove\"\nrun = '''\n").unwrap();
+    let (remove, _) = remove.split_once("'''").unwrap();
+    let of_tar = |name: &str, tar: &str| {
+        let recipe = "name = \"NAME\"\nbased_on = \"base\"\ncovers = [\">=9\"]\ntar = \"TAR\"\n\
+            [variables]\nTOOL = \"NAME\"\n[[step]]\nname = \"remove\"\n\
+            run = '''\ntest \"$TOOL\" = NAME\n";
+        let recipe = recipe.replace("NAME", name).replace("TAR", tar) + remove + "'''\n";
+        std::fs::write(scene.path(&format!("definitions/recipes/{name}.toml")), recipe).unwrap();
+    };
+    let base = RECIPE.replace("\"small\"", "\"base\"").replace("\">=9\"", "");
+    std::fs::write(scene.path("definitions/recipes/base.toml"), base).unwrap();
+    std::fs::remove_file(scene.path("definitions/recipes/small.toml")).unwrap();
+    for (names, chosen) in [(["a-other", "b-same"], "b-same"), (["d-other", "c-same"], "c-same")] {
+        of_tar(names[0], "gnu format");
+        of_tar(names[1], &tar);
+        let record = scene.verify(&["--json"]).exits(0).json();
+        assert_eq!(record["recipe"]["name"], chosen);
+        let parameters = &record["definition"]["internalParameters"];
+        assert_eq!(parameters["environment"]["TOOL"], chosen);
+        for name in names {
+            std::fs::remove_file(scene.path(&format!("definitions/recipes/{name}.toml"))).unwrap();
+        }
+    }
+}

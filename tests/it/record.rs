@@ -22,6 +22,7 @@ fn a_release_that_comes_out_bit_for_bit_passes() {
     assert_eq!(record, serde_json::to_value(&scene.records()[0]).unwrap(), "the stored record");
     let definition = record["definition"].take();
     let rebuild = record["rebuild"].take();
+    let era = record["era"].take();
     let commit = record["source"]["commit"].as_str().unwrap().to_owned();
     for changing in ["id", "started", "finished"] {
         assert!(record[changing].take().is_string(), "{changing}");
@@ -43,24 +44,65 @@ fn a_release_that_comes_out_bit_for_bit_passes() {
         "recipe": {"name": "small", "digest": null},
         "started": null, "finished": null,
         "artifacts": [reproduced(&scene, TGZ), reproduced(&scene, TAR_XZ)],
-        "evidence": [
-            {"check": "size", "artifact": TGZ, "outcome": "agrees"},
-            {"check": "sha256", "artifact": TGZ, "outcome": "missing"},
-            {"check": "md5", "artifact": TGZ, "outcome": "agrees"},
-            {"check": "size", "artifact": TAR_XZ, "outcome": "agrees"},
-            {"check": "sha256", "artifact": TAR_XZ, "outcome": "missing"},
-            {"check": "md5", "artifact": TAR_XZ, "outcome": "agrees"},
-        ],
-        "definition": null, "rebuild": null,
+        "evidence": expected_evidence(),
+        "era": null, "definition": null, "rebuild": null,
     });
     assert_eq!(record, expected);
+    assert_eq!(era["expected"], json!({"version": "E5", "date": "E5"}));
+    for (index, name) in [TGZ, TAR_XZ].into_iter().enumerate() {
+        let mut file = era["files"][index].clone();
+        // Of this machine's own.
+        assert!(file["tar"].take().is_string(), "{file}");
+        assert!(file["members"].take().is_u64(), "{file}");
+        let packed = json!({
+            "name": name, "members": null, "tar": null, "root_owned": true, "times": 1,
+            "sorted": true, "mypy": false,
+        });
+        assert_eq!(file, packed);
+    }
     assert_eq!(definition["internalParameters"]["environment"]["COMMIT"], commit.as_str());
     assert_eq!(definition["internalParameters"]["environment"]["SOURCE_DATE_EPOCH"], "1750000000");
     assert_eq!(definition["resolvedDependencies"][1]["digest"]["sha256"], environment.to_string());
     assert_eq!(rebuild["failure"], Value::Null);
 }
 
+/// Nobody known here signs 9.1.0, nothing was signed, and there is no earlier record.
+fn expected_evidence() -> Value {
+    let mut evidence = Vec::new();
+    for artifact in [TGZ, TAR_XZ] {
+        for (check, outcome) in [
+            ("size", "agrees"),
+            ("sha256", "missing"),
+            ("md5", "agrees"),
+            ("sigstore", "missing"),
+            ("openpgp", "not_expected"),
+        ] {
+            evidence.push(json!({"check": check, "artifact": artifact, "outcome": outcome}));
+        }
+    }
+    for (check, detail) in [
+        ("tag_signature", "the tag is annotated and not signed"),
+        ("tag", "there is no earlier record of it to compare with"),
+    ] {
+        let outcome = "not_expected";
+        evidence.push(json!({
+            "check": check, "artifact": "v9.1.0", "outcome": outcome, "detail": detail
+        }));
+    }
+    evidence.into()
+}
+
 /// The entry of a reproduced file, from the bytes that were published.
+#[test]
+fn a_record_from_before_eras_were_read_is_still_read() {
+    let scene = scene();
+    let mut record = scene.verify(&["--json"]).exits(0).json();
+    assert!(record.as_object_mut().unwrap().remove("era").is_some());
+    let old: verifier::record::Record = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(old.era, None);
+    assert_eq!(serde_json::to_value(&old).unwrap(), record);
+}
+
 fn reproduced(scene: &Scene, name: &str) -> Value {
     let (sha256, size) = Digest::of_file(&scene.fixture.published(name)).unwrap();
     let sized = json!({"sha256": sha256.to_string(), "size": size});
@@ -114,7 +156,7 @@ fn a_second_verify_adds_a_second_record_and_leaves_the_first_as_it_was() {
     let first = scene.verify(&["--json"]).json();
     let second = scene.verify(&["--json"]).json();
     assert_ne!(first["id"], second["id"]);
-    for same in ["source", "environment", "recipe", "definition", "artifacts", "evidence"] {
+    for same in ["source", "environment", "recipe", "definition", "artifacts"] {
         assert_eq!(first[same], second[same], "{same}");
     }
     let records = scene.records().into_iter().map(|r| serde_json::to_value(r).unwrap());
@@ -142,7 +184,14 @@ fn records_are_never_changed_or_deleted() {
         "UPDATE records SET status = 'fail'",
         "UPDATE records SET document = replace(document, 'pass', 'fail')",
         "DELETE FROM records",
-        "INSERT OR REPLACE INTO records SELECT id, version, 'fail', finished, '{}' FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT id, version, 'fail', finished, '{}', seq + 9 FROM records",
+        "INSERT OR REPLACE INTO records \
+         SELECT 'other', version, 'fail', finished, '{}', seq FROM records",
+        "UPDATE artifacts SET verdict = 'different'",
+        "DELETE FROM artifacts",
+        "INSERT OR REPLACE INTO artifacts \
+         SELECT seq, place, name, 'different', tier, published, 1, rebuilt FROM artifacts",
         "INSERT OR REPLACE INTO records (rowid, id, version, status, finished, document) \
          SELECT rowid, 'other', version, 'fail', finished, '{}' FROM records",
     ] {

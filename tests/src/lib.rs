@@ -15,9 +15,11 @@ pub mod host_tree;
 pub mod leftovers;
 pub mod ran;
 pub mod scene;
+pub mod signer;
 pub mod source;
 pub mod spdx;
 
 pub use fixture::{Fixture, Place};
 pub use ran::Ran;
 pub use scene::Scene;
+pub use signer::Signer;

@@ -211,6 +211,17 @@ impl Scene {
         })
     }
 
+    /// Asks the store something.
+    pub fn ask_store<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Store) -> F) -> T {
+        self.runtime.block_on(async {
+            let store = Store::open(&self.state().join("records.sqlite")).await;
+            let store = store.expect("open the store");
+            let answer = ask(store.clone()).await;
+            store.close().await;
+            answer
+        })
+    }
+
     /// Waits for what the test does with sockets or the store.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
@@ -238,6 +249,7 @@ fn settings(world: &World, fixture: &Fixture, directory: &Path) -> Table {
             "environment",
             part(vec![("archives", vec![archive].into()), ("keyring", text(fixture.keyring()))]),
         ),
+        ("server", part(vec![("listen", "127.0.0.1:0".into())])),
         ("rebuild", part(vec![("definitions", text(directory.join("definitions")))])),
     ];
     parts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

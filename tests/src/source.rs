@@ -36,6 +36,13 @@ pub fn make_repository(repository: &Path, work: &Path) -> Result<(), String> {
     run("git", &["clone", "-q", "--bare", &work, &repository])
 }
 
+/// Makes the bare repository `to` like `from`, but nothing is tagged yet.
+pub fn copy_without_tags(from: &Path, to: &Path) {
+    let word = |path: &Path| path.display().to_string();
+    let cloned = run("git", &["clone", "-q", "--bare", "--no-tags", &word(from), &word(to)]);
+    cloned.expect("clone the repository");
+}
+
 fn write_tree(work: &Path) -> std::io::Result<()> {
     for (path, text) in FILES {
         let path = work.join(path);
@@ -94,6 +101,14 @@ pub fn publish(repository: &Path, published: &Path, how: Publication) -> Result<
     command.env("REPOSITORY", repository).env("VERSION", VERSION);
     command.env("TAMPER", how.tamper).env("MTIME", how.mtime.to_string()).env("XZ", how.xz);
     succeed(command)
+}
+
+/// The object that the tag `tag` of a repository names.
+pub fn read_ref(repository: &Path, tag: &str) -> String {
+    let mut command = program("git");
+    command.arg("-C").arg(repository).args(["rev-parse", &format!("refs/tags/{tag}")]);
+    let output = command.output().expect("run git");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Runs git, tar and the like on the host, free of the user's own settings.

@@ -1,22 +1,31 @@
 //! Room 2, authenticate: fetches the published bytes and the tag, and checks what is claimed.
 //!
-//! Takes a release as announced; gives an [`AuthenticRelease`], which only this room can make. A
-//! claim that disagrees with the bytes stops the line with both values. It never builds and never
-//! compares.
+//! Takes a release as announced; gives an [`AuthenticRelease`], which only this room can make. How
+//! each check ended is evidence in it, also where a claim disagrees with the bytes: that blocks a
+//! pass, and is the record's to conclude. It never builds and never compares.
 
+pub mod checks;
+mod crypto;
 pub mod sbom;
+pub mod sidecars;
+pub mod signed;
+pub mod sigstore;
+pub mod trust;
 pub mod witness;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 use rebuilder::Digest;
 
-use crate::evidence::{Check, CheckOutcome, Evidence};
+use self::checks::Court;
+use self::sidecars::Fetched;
+use self::trust::Trust;
+use crate::evidence::Evidence;
 use crate::http::{Client, Get, Transport};
 use crate::progress::Progress;
-use crate::release::{Md5, PublishedFile, Release};
+use crate::release::{PublishedFile, Release};
 use crate::scratch::Scratch;
 use crate::source::{self, Source};
 
@@ -45,6 +54,8 @@ pub struct AuthenticFile {
     pub sha256: Digest,
     /// Their number.
     pub size: u64,
+    /// The files beside it, as they were fetched.
+    pub sidecars: Fetched,
 }
 
 impl AuthenticRelease {
@@ -74,11 +85,14 @@ impl AuthenticRelease {
     }
 }
 
-/// Fetches the files and the tag of `release`, at the same time, and checks the claims.
+/// Fetches the files and the tag of `release`, at the same time, and checks the claims; `earlier`
+/// are the sources on record, oldest first.
 pub async fn authenticate(
     release: Release,
     client: &Client,
     wanted: source::Wanted<'_>,
+    trust: Trust,
+    earlier: Vec<Source>,
     scratch: &Scratch,
     progress: &Progress,
 ) -> anyhow::Result<AuthenticRelease> {
@@ -96,15 +110,22 @@ pub async fn authenticate(
     let tag = async {
         let stage = progress.stage(&format!("fetch tag {}", wanted.tag));
         let fetched = source::fetch(wanted, scratch).await?;
-        stage.done(&format!("commit {}", &fetched.0.commit));
+        stage.done(&format!("commit {}", &fetched.source.commit));
         anyhow::Ok(fetched)
     };
-    let (files, (source, repository)) = tokio::try_join!(downloads, tag)?;
-    let mut evidence = Vec::new();
-    for file in &files {
-        evidence.extend(check(file)?);
-    }
-    Ok(AuthenticRelease { release, files, source, repository, evidence })
+    let (files, tag) = tokio::try_join!(downloads, tag)?;
+    // Each check reads the file once more: not on a thread of the runtime.
+    let checked = tokio::task::spawn_blocking(move || {
+        let court = Court { release: &release, trust: &trust, now: Timestamp::now() };
+        let mut evidence = Vec::new();
+        for file in &files {
+            evidence.extend(court.of_file(file)?);
+        }
+        evidence.extend(court.of_tag(&tag.source, tag.tag.as_deref(), &earlier)?);
+        let (source, repository) = (tag.source, tag.repository);
+        anyhow::Ok(AuthenticRelease { release, files, source, repository, evidence })
+    });
+    checked.await.context("check the claims")?
 }
 
 async fn download(
@@ -128,47 +149,17 @@ async fn download(
         .download(&get, &path, &|received| stage.bytes(received))
         .await
         .with_context(|| format!("fetch {}", file.name))?;
-    stage.done(&format!("{} bytes", crate::compare::report::grouped(size)));
-    Ok(AuthenticFile { announced: file.clone(), path, sha256, size })
+    if size == 0 {
+        bail!("fetch {}: {} is empty, so nothing is judged", file.name, file.url);
+    }
+    let sidecars = sidecars::fetch(client, &file.sidecars).await?;
+    let beside = match sidecars.count() {
+        0 => String::new(),
+        count => format!(", and {count} beside it"),
+    };
+    stage.done(&format!("{} bytes{beside}", crate::compare::report::grouped(size)));
+    Ok(AuthenticFile { announced: file.clone(), path, sha256, size, sidecars })
 }
 
-fn check(file: &AuthenticFile) -> anyhow::Result<Vec<Evidence>> {
-    let AuthenticFile { announced, path, sha256, size } = file;
-    let md5 = match announced.md5 {
-        Some(_) => {
-            let bytes = File::open(path).with_context(|| format!("read {}", path.display()))?;
-            Some(Md5::of_reader(bytes).with_context(|| format!("read {}", path.display()))?)
-        }
-        None => None,
-    };
-    Ok(vec![
-        agree(Check::Size, announced, announced.size, Some(*size))?,
-        agree(Check::Sha256, announced, announced.sha256, Some(*sha256))?,
-        agree(Check::Md5, announced, announced.md5, md5)?,
-    ])
-}
-
-fn agree<T: PartialEq + std::fmt::Display>(
-    check: Check,
-    file: &PublishedFile,
-    claimed: Option<T>,
-    fetched: Option<T>,
-) -> anyhow::Result<Evidence> {
-    let outcome = match (claimed, fetched) {
-        (Some(claimed), Some(fetched)) if claimed != fetched => {
-            let what = match check {
-                Check::Size => "size",
-                Check::Sha256 => "SHA-256",
-                _ => "MD5",
-            };
-            bail!(
-                "the {what} of {} is {fetched}, but python.org's API claims {claimed}: the file or \
-                 the claim is wrong, so nothing is judged",
-                file.name
-            );
-        }
-        (Some(_), _) => CheckOutcome::Agrees,
-        (None, _) => CheckOutcome::Missing,
-    };
-    Ok(Evidence::new(check, file.name.as_str(), outcome, String::new()))
-}
+#[cfg(test)]
+mod tests;

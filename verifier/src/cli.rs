@@ -3,19 +3,23 @@
 //! The one module that reads arguments. Results go to standard output; progress, logs and errors
 //! to standard error, an error as one sentence.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::authenticate_command::{self, AuthenticateArgs};
 use crate::compare_command::{self, CompareArgs};
-use crate::config::Config;
+use crate::config::{Config, wants_no_colour};
+use crate::definitions::Definitions;
 use crate::line::{self, Choices, Line, MovedTag};
+use crate::operate;
 use crate::progress::Progress;
 use crate::record::{Record, RecordStatus};
+use crate::store::Scope;
 use crate::version::Version;
 use crate::{demo, environment, explain, publish};
 
@@ -68,6 +72,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say offline who signed a file and whether they should have: exit 0 authentic, 1 not,
+    /// 2 cannot tell
+    Authenticate(AuthenticateArgs),
+    /// Watch python.org, verify what it announces and serve the API, until SIGTERM
+    Serve {
+        /// Look once, work off what is due and exit (for cron); nothing is served
+        #[arg(long)]
+        once: bool,
+    },
+    /// The bearer tokens that allow requests
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The open alarms
+    #[command(subcommand)]
+    Alarm(AlarmCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// The pinned environments that steps run in
     #[command(subcommand)]
     Environment(EnvironmentCommand),
@@ -93,6 +115,44 @@ struct VerifyArgs {
     /// Go on although a tag names another commit than when it was last recorded
     #[arg(long)]
     accept_moved_tag: bool,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it, this once; the store keeps its SHA-256 only
+    Add {
+        /// Whose it is
+        name: String,
+        /// What it allows
+        #[arg(long, value_enum, default_value = "request")]
+        scope: TokenScope,
+    },
+    /// List the tokens
+    List,
+    /// Make a token worthless
+    Revoke { id: String },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TokenScope {
+    /// To ask for rebuilds
+    Request,
+    /// To clear alarms and cancel jobs, too
+    Operate,
+}
+
+#[derive(Subcommand)]
+enum AlarmCommand {
+    /// List the open alarms
+    List,
+    /// Say that somebody has looked at one
+    Clear { id: i64 },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read the configuration and say what is wrong with it
+    Check,
 }
 
 #[derive(Subcommand)]
@@ -128,6 +188,11 @@ pub fn main() -> ExitCode {
         Command::Demo { .. }
         | Command::Verify(_)
         | Command::Explain { .. }
+        | Command::Authenticate(_)
+        | Command::Serve { .. }
+        | Command::Token(_)
+        | Command::Alarm(_)
+        | Command::Config(_)
         | Command::Environment(_) => {}
     }
     start_log(arguments.verbose, arguments.log_format);
@@ -165,7 +230,10 @@ fn start_log(verbose: u8, format: LogFormat) {
     };
     // sqlx reports each slow statement on a busy machine; that is no news to a user.
     let filter = EnvFilter::new(format!("{level},sqlx=error"));
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !wants_no_colour())
+        .with_env_filter(filter);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -179,7 +247,12 @@ fn complain(error: &anyhow::Error) {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let config = Config::load(arguments.config.as_deref(), arguments.state.as_deref())?;
+    let state = match arguments.command {
+        // It keeps nothing: an account without a home can ask, too.
+        Command::Authenticate(_) => Some(Path::new(".")),
+        _ => arguments.state.as_deref(),
+    };
+    let config = Config::load(arguments.config.as_deref(), state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -193,6 +266,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 unless_interrupted(explain(config, &version, json)).await
             }
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
+            Command::Authenticate(args) => authenticate(&config, &args),
+            Command::Serve { once } => operate::serve(config, once, interrupted()).await,
+            Command::Token(command) => token(config, command).await,
+            Command::Alarm(command) => alarm(config, command).await,
+            Command::Config(ConfigCommand::Check) => operate::check(&config),
             Command::Compare(_) | Command::Rebuild | Command::Tool => {
                 unreachable!("these commands run without a runtime")
             }
@@ -251,7 +329,7 @@ async fn verify(config: Config, args: VerifyArgs) -> anyhow::Result<ExitCode> {
     for version in &args.versions {
         let below = |directory: &PathBuf| directory.join(version.to_string());
         let report = if several { args.report.as_ref().map(below) } else { args.report.clone() };
-        match line::verify(&line, version, &Choices { report, moved_tag }).await {
+        match line::verify(&line, version, &Choices { report, moved_tag, job: None }).await {
             Ok(record) => {
                 if !args.json {
                     print(&publish::text(&record))?;
@@ -297,6 +375,17 @@ async fn explain(config: Config, version: &Version, json: bool) -> anyhow::Resul
     Ok(ExitCode::from(explain::exit_status(&record)))
 }
 
+fn authenticate(config: &Config, args: &AuthenticateArgs) -> anyhow::Result<ExitCode> {
+    let definitions = Definitions::at(&config.rebuild.definitions);
+    let answer = authenticate_command::authenticate(args, &definitions)?;
+    if args.json {
+        print(&(serde_json::to_string_pretty(&answer).context("write the answer")? + "\n"))?;
+    } else {
+        print(&answer.text())?;
+    }
+    Ok(ExitCode::from(answer.exit_status()))
+}
+
 fn exit_status(record: &Record) -> u8 {
     match record.status {
         RecordStatus::Pass => 0,
@@ -326,7 +415,29 @@ async fn environment(config: Config, command: EnvironmentCommand) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+async fn token(config: Config, command: TokenCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        TokenCommand::Add { name, scope } => {
+            let scope = match scope {
+                TokenScope::Request => Scope::Request,
+                TokenScope::Operate => Scope::Operate,
+            };
+            operate::add_token(&config, &name, scope).await
+        }
+        TokenCommand::List => operate::list_tokens(&config).await,
+        TokenCommand::Revoke { id } => operate::revoke_token(&config, &id).await,
+    }
+}
+
+async fn alarm(config: Config, command: AlarmCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        AlarmCommand::List => operate::list_alarms(&config).await,
+        AlarmCommand::Clear { id } => operate::clear_alarm(&config, id).await,
+    }
+}
+
+/// Writes a result to standard output.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("print the result")
 }

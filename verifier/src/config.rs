@@ -11,11 +11,12 @@ use anyhow::{Context, bail};
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
+use jiff::{SignedDuration, Timestamp};
 use rebuilder::Limits;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::environment;
+use crate::{environment, server};
 
 /// Where a configuration file is looked for when `--config` names none.
 const PLACES: [&str; 2] = ["verbatim.toml", "/etc/verbatim/verbatim.toml"];
@@ -30,6 +31,37 @@ pub struct Config {
     pub state: State,
     pub store: Store,
     pub rebuild: Rebuild,
+    pub queue: Queue,
+    pub server: server::Settings,
+}
+
+/// How the daemon works its queue off.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// A worker that shows no sign of life for so long is given up.
+    #[serde(deserialize_with = "interval")]
+    pub lease: SignedDuration,
+    /// The first wait after trouble of ours; it doubles with every attempt, up to four hours.
+    #[serde(deserialize_with = "interval")]
+    pub retry: SignedDuration,
+    /// Trouble of ours that lasts so long parks a job until an operator has looked.
+    #[serde(deserialize_with = "interval")]
+    pub park: SignedDuration,
+    /// How long until a release that is not complete yet is looked at again.
+    #[serde(deserialize_with = "interval")]
+    pub wait: SignedDuration,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            lease: SignedDuration::from_secs(40),
+            retry: SignedDuration::from_secs(30),
+            park: SignedDuration::from_hours(24),
+            wait: SignedDuration::from_mins(5),
+        }
+    }
 }
 
 /// Where releases are announced and served.
@@ -42,6 +74,14 @@ pub struct Feed {
     /// Base URL of the published files; a file anywhere else is refused.
     #[serde(deserialize_with = "base_url")]
     pub files: Url,
+    /// How long from one look at the list of releases to the next.
+    #[serde(deserialize_with = "interval")]
+    pub interval: SignedDuration,
+    /// Releases announced since this day are verified, too; none means only new ones.
+    #[serde(deserialize_with = "day")]
+    pub since: Option<Timestamp>,
+    /// Requests to the downloads API within 24 hours.
+    pub requests_per_day: u32,
 }
 
 /// Where the tags are.
@@ -86,7 +126,8 @@ pub struct Rebuild {
     pub runtime: Runtime,
     /// Upper bounds of one rebuild.
     pub limits: Limits,
-    /// Directory with `recipes/`, `environments/`, `witnesses/`; empty for the built-in ones.
+    /// Directory with `recipes/`, `environments/`, `witnesses/` and what should replace files of
+    /// `trust/`; empty for the built-in ones.
     pub definitions: PathBuf,
 }
 
@@ -104,6 +145,9 @@ impl Default for Feed {
         Feed {
             api: known_url("https://www.python.org/api/v2/downloads"),
             files: known_url("https://www.python.org/ftp/python"),
+            interval: SignedDuration::from_mins(30),
+            since: None,
+            requests_per_day: 100,
         }
     }
 }
@@ -228,6 +272,31 @@ fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error>
     Ok(url)
 }
 
+/// A time span as people write it (`30m`, `1h 30m`), from 100 milliseconds to 30 days.
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let span: SignedDuration = text
+        .parse()
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no time span such as 30m")))?;
+    let sensible = SignedDuration::from_millis(100)..=SignedDuration::from_hours(30 * 24);
+    if !sensible.contains(&span) {
+        return Err(serde::de::Error::custom(format!("{text:?} is not from 100ms to 720h")));
+    }
+    Ok(span)
+}
+
+/// A day as people write it (`2025-04-08`), at its beginning in UTC; empty for none.
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let midnight = format!("{text}T00:00:00Z").parse();
+    midnight
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no day such as 2025-04-08")))
+}
+
 /// One sentence: which key, where, what is wrong, and the nearest key if it is unknown.
 fn explained(error: &figment::Error) -> anyhow::Error {
     let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
@@ -280,6 +349,8 @@ mod tests {
         let built_in = Config::default();
         assert_eq!(format!("{:?}", shipped.feed), format!("{:?}", built_in.feed));
         assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
+        assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
+        assert_eq!(shipped.server, built_in.server);
         assert_eq!(shipped.source.repository, built_in.source.repository);
         assert_eq!(shipped.environment.keyring, built_in.environment.keyring);
     }

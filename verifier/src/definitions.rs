@@ -1,4 +1,5 @@
-//! The project's own data: recipes, environments and witnesses, built in or from a directory.
+//! The project's own data: recipes, environments, witnesses and whom to trust, built in or from a
+//! directory.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use anyhow::{Context, bail};
 use rust_embed::Embed;
 
 use crate::authenticate::witness::Witness;
-use crate::recipe::Recipe;
+use crate::recipe::{Candidates, Recipe};
 use crate::version::Version;
 
 /// The files of `config/`, built into the program.
@@ -22,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 pub enum Definitions<'a> {
     /// Those that the program was built with.
     BuiltIn,
-    /// `recipes/`, `environments/` and `witnesses/` of a directory.
+    /// `recipes/`, `environments/` and `witnesses/` of a directory, and what it has of `trust/`.
     Directory(&'a Path),
 }
 
@@ -56,23 +57,11 @@ impl<'a> Definitions<'a> {
         String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
     }
 
-    /// The recipe that covers `version`.
-    pub fn recipe_for(&self, version: &Version) -> anyhow::Result<Recipe> {
-        let recipes = self.recipes()?;
-        let mut covering = recipes.iter().filter(|recipe| recipe.covers(version));
-        match (covering.next(), covering.next()) {
-            (Some(recipe), None) => Ok(recipe.clone()),
-            (Some(one), Some(other)) => {
-                bail!("{version} is covered by two recipes, {} and {}", one.name, other.name)
-            }
-            (None, _) => {
-                let ranges: Vec<String> = recipes.iter().map(Recipe::range).collect();
-                bail!(
-                    "no recipe covers {version}: {} (other releases were made in \
-                     other ways)",
-                    ranges.join("; ")
-                )
-            }
+    /// The text of a file below `trust/`: a directory may leave any of them to the built-in ones.
+    pub fn trust_text(&self, name: &str) -> anyhow::Result<String> {
+        match self {
+            Definitions::Directory(directory) if directory.join(name).exists() => self.text(name),
+            Definitions::Directory(_) | Definitions::BuiltIn => Definitions::BuiltIn.text(name),
         }
     }
 
@@ -97,9 +86,16 @@ impl<'a> Definitions<'a> {
         Ok(witnesses)
     }
 
-    fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
+    /// The recipes that cover `version`.
+    pub fn candidates(&self, version: &Version) -> anyhow::Result<Candidates> {
+        Candidates::of(self.recipes()?, version)
+    }
+
+    /// Every recipe, in the order of the names.
+    pub fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
+        let read = |name: &str| self.text(name);
         let names = self.names("recipes")?;
-        names.iter().map(|name| Recipe::parse(name, &self.text(name)?)).collect()
+        names.iter().map(|name| Recipe::parse(name, &read(name)?, &read)).collect()
     }
 
     /// The TOML files of one kind: `recipes/cpython-source.toml`.

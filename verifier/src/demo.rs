@@ -29,8 +29,8 @@ pub async fn demo(mut config: Config, progress: Progress) -> anyhow::Result<Demo
     config.source.repository = world.repository();
     let version: Version = genuine::VERSION.parse().context("read the demo's version")?;
     let line = Line::open(config, progress).await?;
-    let recipe = line.definitions().recipe_for(&version)?;
-    let environment = environment_or_relock(&line, &recipe.environment).await?;
+    let candidates = line.definitions().candidates(&version)?;
+    let environment = environment_or_relock(&line, &candidates.first().environment).await?;
     let genuine = genuine::prepare(&line, &environment).await?;
     let scratch = line.scratch()?;
     let requests = scratch.directory("git-hosting")?;

@@ -67,3 +67,34 @@ pub enum CheckOutcome {
     /// The check could not be made; the detail says why.
     CannotCheck,
 }
+
+impl Check {
+    /// The name as it stands in a record, with spaces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Check::Size => "size",
+            Check::Sha256 => "sha256",
+            Check::Md5 => "md5",
+            Check::Sigstore => "sigstore",
+            Check::Openpgp => "openpgp",
+            Check::TagSignature => "tag signature",
+            Check::Tag => "tag",
+            Check::Sbom => "sbom",
+            Check::Witness => "witness",
+        }
+    }
+}
+
+impl CheckOutcome {
+    /// The outcome in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckOutcome::Agrees => "agrees",
+            CheckOutcome::Disagrees => "disagrees",
+            CheckOutcome::Missing => "missing",
+            CheckOutcome::NotExpected => "not expected",
+            CheckOutcome::NotYet => "not yet",
+            CheckOutcome::CannotCheck => "cannot check",
+        }
+    }
+}

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::config;
 use crate::http::{Client, Get, Transport};
-use crate::release::{FileName, PublishedFile, Release};
+use crate::release::{FileName, PublishedFile, Release, Sidecars};
 use crate::version::Version;
 
 /// The whole release list is about 0.4 MB.
@@ -42,6 +42,27 @@ struct ApiFile {
     sha256_sum: String,
     #[serde(default)]
     filesize: u64,
+    #[serde(default)]
+    gpg_signature_file: Option<String>,
+    #[serde(default)]
+    sigstore_bundle_file: Option<String>,
+    #[serde(default)]
+    sigstore_signature_file: Option<String>,
+    #[serde(default)]
+    sigstore_cert_file: Option<String>,
+    #[serde(default)]
+    sbom_spdx2_file: Option<String>,
+}
+
+/// A release of python.org's list: its files have not been asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Which version.
+    pub version: Version,
+    /// `release_date`.
+    pub date: Timestamp,
+    /// Its primary key at python.org.
+    pub key: u64,
 }
 
 /// The published releases among `wanted`, with their files: one request for the list and one for
@@ -51,6 +72,30 @@ pub async fn announced(
     feed: &config::Feed,
     wanted: &(dyn Fn(&Version) -> bool + Sync),
 ) -> anyhow::Result<Vec<Release>> {
+    let mut releases = Vec::new();
+    for (version, row) in rows(client, feed).await? {
+        if wanted(&version) {
+            let announced = announcement(&version, &row)?;
+            releases.push(with_files(client, feed, &announced).await?);
+        }
+    }
+    Ok(releases)
+}
+
+/// Every published release, without its files: one request.
+pub async fn releases(client: &Client, feed: &config::Feed) -> anyhow::Result<Vec<Announced>> {
+    let rows = rows(client, feed).await?;
+    let announced = rows.iter().map(|(version, row)| announcement(version, row));
+    // One odd row must not hide every other release.
+    let mut announced: Vec<Announced> = announced.filter_map(Result::ok).collect();
+    announced.sort_by(|a, b| a.version.cmp(&b.version));
+    if announced.windows(2).any(|pair| pair[0].version == pair[1].version) {
+        bail!("{}/release/ announces one version twice: the answer is not believed", feed.api);
+    }
+    Ok(announced)
+}
+
+async fn rows(client: &Client, feed: &config::Feed) -> anyhow::Result<Vec<(Version, ApiRelease)>> {
     let mut rows = list(client, feed, "release/").await?;
     if rows.is_empty() {
         bail!("{}/release/ lists no release at all: the answer is not believed", feed.api);
@@ -61,11 +106,15 @@ pub async fn announced(
         // One odd row must not hide every other release.
         let Ok(row) = serde_json::from_value::<ApiRelease>(row) else { continue };
         let Some(version) = published_version(&row) else { continue };
-        if wanted(&version) {
-            releases.push(with_files(client, feed, version, &row).await?);
-        }
+        releases.push((version, row));
     }
     Ok(releases)
+}
+
+fn announcement(version: &Version, row: &ApiRelease) -> anyhow::Result<Announced> {
+    let key = primary_key(&row.resource_uri)
+        .with_context(|| format!("read the primary key of release {version}"))?;
+    Ok(Announced { version: version.clone(), date: row.release_date, key })
 }
 
 /// The version that a row announces; none for drafts, the install manager and unknown names.
@@ -76,14 +125,13 @@ fn published_version(row: &ApiRelease) -> Option<Version> {
     row.name.strip_prefix("Python ")?.parse().ok()
 }
 
-async fn with_files(
+/// A release with its files: one request.
+pub async fn with_files(
     client: &Client,
     feed: &config::Feed,
-    version: Version,
-    row: &ApiRelease,
+    release: &Announced,
 ) -> anyhow::Result<Release> {
-    let key = primary_key(&row.resource_uri)
-        .with_context(|| format!("read the primary key of release {version}"))?;
+    let Announced { version, date, key } = release.clone();
     let rows = list(client, feed, &format!("release_file/?release={key}")).await?;
     if rows.len() > FILES_MAX {
         bail!("release {version} announces more than {FILES_MAX} files: the answer is refused");
@@ -110,7 +158,7 @@ async fn with_files(
     if files.windows(2).any(|pair| pair[0].name == pair[1].name) {
         bail!("release {version} announces one source file twice");
     }
-    Ok(Release { version, announced: row.release_date, files, ignored })
+    Ok(Release { version, announced: date, files, ignored })
 }
 
 /// A name of the API as it may be shown: bounded, control characters escaped.
@@ -125,24 +173,42 @@ fn primary_key(resource_uri: &str) -> anyhow::Result<u64> {
 }
 
 fn published_file(feed: &config::Feed, row: &ApiFile) -> anyhow::Result<PublishedFile> {
-    let url: Url = row.url.parse().with_context(|| format!("{:?} is no URL", shown(&row.url)))?;
-    let base = format!("{}/", feed.files);
-    let Some(path) = url.as_str().strip_prefix(&base) else {
-        bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
-    };
-    let name: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
-    if url.query().is_some() || url.fragment().is_some() || row.url != url.as_str() {
-        bail!("{:?} is not the plain URL of a file", shown(&row.url));
-    }
+    let url = file_url(feed, &row.url)?;
+    let name: FileName = url.as_str().rsplit('/').next().unwrap_or_default().parse()?;
     // An empty field is no claim.
     let claim = |text: &str| (!text.is_empty()).then(|| text.to_ascii_lowercase());
+    let sidecar = |field: &Option<String>| match field.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => file_url(feed, text).map(Some),
+    };
     Ok(PublishedFile {
         name,
         url,
         size: (row.filesize > 0).then_some(row.filesize),
         sha256: claim(&row.sha256_sum).map(|text| text.parse()).transpose()?,
         md5: claim(&row.md5_sum).map(|text| text.parse()).transpose()?,
+        sidecars: Sidecars {
+            asc: sidecar(&row.gpg_signature_file)?,
+            bundle: sidecar(&row.sigstore_bundle_file)?,
+            signature: sidecar(&row.sigstore_signature_file)?,
+            certificate: sidecar(&row.sigstore_cert_file)?,
+            sbom: sidecar(&row.sbom_spdx2_file)?,
+        },
     })
+}
+
+/// The URL of a file of python.org itself, with a name that is harmless.
+fn file_url(feed: &config::Feed, text: &str) -> anyhow::Result<Url> {
+    let url: Url = text.parse().with_context(|| format!("{:?} is no URL", shown(text)))?;
+    let base = format!("{}/", feed.files);
+    let Some(path) = url.as_str().strip_prefix(&base) else {
+        bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
+    };
+    let _: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
+    if url.query().is_some() || url.fragment().is_some() || text != url.as_str() {
+        bail!("{:?} is not the plain URL of a file", shown(text));
+    }
+    Ok(url)
 }
 
 async fn list(

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use rebuilder::Digest;
-use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, Url, redirect};
+use reqwest::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LAST_MODIFIED, RANGE, RETRY_AFTER,
+};
+use reqwest::{Method, Response, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
@@ -19,6 +21,8 @@ const REDIRECTS_MAX: usize = 5;
 const CONNECT_SECONDS_MAX: u64 = 20;
 const SILENT_SECONDS_MAX: u64 = 60;
 const RETRIES_MAX: usize = 2;
+/// A longer header is cut where it is kept.
+const HEADER_CHARS_MAX: usize = 100;
 /// A longer wait is the caller's to plan, not ours to sleep through.
 const RETRY_AFTER_SECONDS_MAX: u64 = 5;
 
@@ -94,6 +98,15 @@ pub struct Get {
     pub transport: Transport,
 }
 
+/// What a server says of a file without sending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// `Content-Length`, in bytes.
+    pub size: Option<u64>,
+    /// `Last-Modified`, as it is written.
+    pub modified: Option<String>,
+}
+
 /// The client; cheap to clone, one pool of connections.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -134,6 +147,20 @@ impl Client {
         attempt.retry(backoff()).when(HttpError::is_passing).adjust(wait_as_asked).await
     }
 
+    /// What the server says of a file without sending it.
+    pub async fn head(&self, get: &Get) -> Result<Head, HttpError> {
+        within(get, async {
+            let response = self.ask(get, Method::HEAD, 0).await?;
+            let text = |name: HeaderName| {
+                let value = response.headers().get(name)?.to_str().ok()?;
+                Some(value.chars().take(HEADER_CHARS_MAX).collect::<String>())
+            };
+            let size = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            Ok(Head { size, modified: text(LAST_MODIFIED) })
+        })
+        .await
+    }
+
     /// Streams the body to the file `to`, calling `progress` with the bytes received so far, and
     /// returns digest and size. Passing trouble before the first byte is retried; a body that is
     /// cut is resumed once.
@@ -167,10 +194,14 @@ impl Client {
 
     /// Sends the request from byte `offset` on and checks the head of the answer.
     async fn send(&self, get: &Get, offset: u64) -> Result<Response, HttpError> {
+        self.ask(get, Method::GET, offset).await
+    }
+
+    async fn ask(&self, get: &Get, method: Method, offset: u64) -> Result<Response, HttpError> {
         let url = get.url.clone();
         check_transport(&url, get.transport)?;
         let client = if is_loopback(&url) { &self.direct } else { &self.inner };
-        let mut request = client.get(url.clone());
+        let mut request = client.request(method, url.clone());
         // The downloads API answers in HTML to some clients that do not ask for JSON.
         request = request.header(ACCEPT, "application/json, */*;q=0.5");
         if offset > 0 {

@@ -17,21 +17,32 @@ pub mod verdict;
 // What the rooms work with.
 pub mod definitions;
 pub mod environment;
+pub mod era;
 pub mod evidence;
 pub mod members;
+pub mod observation;
+pub mod openpgp;
 pub mod payload;
+pub mod queue;
 pub mod recipe;
 pub mod release;
 pub mod source;
 pub mod version;
 // The edges: sockets, processes, disk, terminal, settings.
+pub mod clock;
 pub mod config;
+pub mod fault;
 pub mod http;
+pub mod journal;
 pub mod process;
 pub mod progress;
 pub mod scratch;
+pub mod server;
 // The program.
+pub mod authenticate_command;
 pub mod cli;
 pub mod compare_command;
+pub mod daemon;
 pub mod demo;
+pub mod operate;
 pub mod world;

@@ -8,16 +8,20 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use rebuilder::{BuildDefinition, Event, Rebuild, RebuildOrder};
 
+use crate::authenticate::trust::Trust;
 use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::environment::{self, Environment, EnvironmentSpec, Lock};
+use crate::era::{self, EraFinding};
+use crate::fault;
 use crate::feed;
 use crate::http::Client;
 use crate::payload::PublishedPayload;
 use crate::process::Program;
 use crate::progress::{Progress, Stage};
-use crate::publish::{self, Pair};
+use crate::publish::{self, Pair, Report};
+use crate::queue::{Lease, Settled};
 use crate::record::{self, Findings, Named, Record};
 use crate::release::Release;
 use crate::scratch::Scratch;
@@ -43,6 +47,19 @@ pub struct Choices {
     pub report: Option<PathBuf>,
     /// Go on although the tag named another commit before.
     pub moved_tag: MovedTag,
+    /// The job that this is done for.
+    pub job: Option<ForJob>,
+}
+
+/// What the daemon gives the line.
+#[derive(Clone, Debug)]
+pub struct ForJob {
+    /// Without it nothing can be recorded.
+    pub lease: Lease,
+    /// The release as the daemon knows it: python.org is not asked again.
+    pub release: Release,
+    /// Directory of all reports.
+    pub reports: PathBuf,
 }
 
 /// What to do when a tag has moved since it was last recorded.
@@ -59,10 +76,15 @@ pub enum MovedTag {
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
     let scratch = line.scratch()?;
-    let recipe = line.definitions().recipe_for(version)?;
-    let release = announced(line, version).await?;
-    let environment = line.environment(&recipe.environment).await?;
-    let authentic = authentic(line, release, &environment, choices, &scratch).await?;
+    let candidates = line.definitions().candidates(version)?;
+    let release = announced(line, version, choices).await?;
+    let tools = line.environment(&candidates.first().environment).await?;
+    let (authentic, era) = authentic(line, release, &tools, choices, &scratch).await?;
+    let recipe = candidates.choose(&era);
+    let environment = match recipe.environment == candidates.first().environment {
+        true => tools,
+        false => line.environment(&recipe.environment).await?,
+    };
     let limits = &line.config.rebuild.limits;
     let definition = recipe.definition(version, authentic.source(), &environment, limits);
     let (rebuild, work) = rebuild(line, &definition, &environment, &authentic, &scratch).await?;
@@ -70,18 +92,46 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     let record = Record::new(Findings {
         started,
         authentic: &authentic,
+        era,
         environment: named(&recipe.environment, environment.digest),
         recipe: named(&recipe.name, recipe.digest),
         definition: &definition,
         rebuild: &rebuild,
         judged: &judged,
     });
-    line.store.append(&record).await?;
-    if let Some(directory) = &choices.report {
-        let log = scratch.file("build.log");
-        publish::write_report(directory, &record, &log, &pairs(&authentic, &judged, &work))?;
-    }
+    let report = Report {
+        record: &record,
+        log: &scratch.file("build.log"),
+        pairs: &pairs(&authentic, &judged, &work),
+    };
+    keep(line, &report, choices).await?;
     Ok(record)
+}
+
+/// Puts the record into the store. On behalf of a job its report is there first, so that whatever
+/// is published of a record can be served; a report without a record is never looked at.
+async fn keep(line: &Line, report: &Report<'_>, choices: &Choices) -> anyhow::Result<()> {
+    let Some(job) = &choices.job else {
+        line.store.append(report.record).await?;
+        let directory = choices.report.as_deref();
+        return directory.map_or(Ok(()), |directory| publish::write_report(directory, report));
+    };
+    let directory = job.reports.join(&report.record.id);
+    fault::point("reports.before")?;
+    publish::write_report(&directory, report)?;
+    fault::point("reports.after")?;
+    match line.store.settle(&job.lease, report.record).await {
+        Ok(Settled::Recorded) => Ok(()),
+        Ok(Settled::Confirm) => {
+            line.progress.say("no match: it is rebuilt once more before that is said");
+            std::fs::remove_dir_all(&directory)
+                .with_context(|| format!("remove {}", directory.display()))
+        }
+        Err(error) => {
+            // Whether it was recorded is not known here; the next start removes what was not.
+            Err(error)
+        }
+    }
 }
 
 impl Line {
@@ -169,7 +219,10 @@ fn shown_on(stage: &Stage) -> impl Fn(environment::Progress) + Sync {
     }
 }
 
-async fn announced(line: &Line, version: &Version) -> anyhow::Result<Release> {
+async fn announced(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Release> {
+    if let Some(job) = &choices.job {
+        return Ok(job.release.clone());
+    }
     let stage = line.progress.stage("ask python.org");
     let wanted = |candidate: &Version| candidate == version;
     let releases = feed::announced(&line.client, &line.config.feed, &wanted).await?;
@@ -191,7 +244,7 @@ async fn authentic(
     environment: &Environment,
     choices: &Choices,
     scratch: &Scratch,
-) -> anyhow::Result<AuthenticRelease> {
+) -> anyhow::Result<(AuthenticRelease, EraFinding)> {
     let version = release.version.clone();
     let tag = version.tag();
     let settings = line.config.environment_settings();
@@ -202,15 +255,26 @@ async fn authentic(
         certificates: settings.pip.bundle.as_deref(),
         program: &line.program,
     };
-    let authentic =
-        authenticate::authenticate(release, &line.client, wanted, scratch, &line.progress).await?;
+    let trust = Trust::load(&line.definitions())?;
     let records = line.store.of_version(&version).await?;
-    let recorded = records.last().map(|record| &record.source);
+    let earlier: Vec<source::Source> = records.into_iter().map(|record| record.source).collect();
+    let last = earlier.last().cloned();
+    let (client, progress) = (&line.client, &line.progress);
+    let authentic =
+        authenticate::authenticate(release, client, wanted, trust, earlier, scratch, progress)
+            .await?;
     match choices.moved_tag {
-        MovedTag::Refuse => authentic.source().unmoved(recorded)?,
+        MovedTag::Refuse => authentic.source().unmoved(last.as_ref())?,
         MovedTag::Accept => {}
     }
-    Ok(authentic)
+    let stage = line.progress.stage("read how it was packed");
+    let read = tokio::task::spawn_blocking(move || {
+        let era = era::read(&authentic)?;
+        anyhow::Ok((authentic, era))
+    });
+    let (authentic, era) = read.await.context("read the era")??;
+    stage.done(&era.to_string());
+    Ok((authentic, era))
 }
 
 /// Runs the definition, and says as soon as it is known whether the archive before compression is
@@ -249,7 +313,8 @@ async fn rebuild(
             }
         }
     };
-    let rebuild = line.program.rebuild(&order, &mut report).await.context("rebuild")?;
+    let run = line.program.rebuild(&order, &mut report);
+    let rebuild = line.progress.following(&order.log, run).await.context("rebuild")?;
     if let Some(stage) = stage.take() {
         stage.done(match &rebuild.outcome {
             rebuilder::Outcome::Built(_) => "built",

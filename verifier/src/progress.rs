@@ -1,18 +1,23 @@
 //! What a person sees while the line runs: one line a stage, on standard error.
 //!
 //! On a terminal each stage is a line with bytes, rate and time that is redrawn; elsewhere a plain
-//! line when it ends. Nothing is ever written to standard output here.
+//! line when it ends. Nothing is ever written to standard output here. The daemon's jobs are shown
+//! in their journals instead.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::journal::{Journal, Kind};
+
 /// Where stages are shown.
 #[derive(Clone, Debug)]
 pub struct Progress {
     bars: Option<Arc<MultiProgress>>,
+    journal: Option<Journal>,
 }
 
 /// One stage; a line of its own.
@@ -28,11 +33,27 @@ impl Progress {
     /// Redrawn lines on a terminal, plain ones elsewhere.
     pub fn to_stderr() -> Progress {
         let terminal = std::io::stderr().is_terminal();
-        Progress { bars: terminal.then(|| Arc::new(MultiProgress::new())) }
+        Progress { bars: terminal.then(|| Arc::new(MultiProgress::new())), journal: None }
+    }
+
+    /// Lines of a journal.
+    pub fn to_journal(journal: Journal) -> Progress {
+        Progress { bars: None, journal: Some(journal) }
+    }
+
+    /// Does `work`, and shows what appears in `log` meanwhile where that is wanted.
+    pub async fn following<T>(&self, log: &Path, work: impl Future<Output = T>) -> T {
+        match &self.journal {
+            Some(journal) => journal.following(log, work).await,
+            None => work.await,
+        }
     }
 
     /// Begins a stage.
     pub fn stage(&self, name: &str) -> Stage {
+        if let Some(journal) = &self.journal {
+            journal.write(Kind::Stage, name);
+        }
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::no_length());
             bar.set_style(style("{spinner} {prefix:<38} {elapsed:>5} {msg}"));
@@ -45,12 +66,13 @@ impl Progress {
 
     /// Says one thing between the stages.
     pub fn say(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => {
+        match (&self.journal, &self.bars) {
+            (Some(journal), _) => journal.write(Kind::Stage, text.trim()),
+            (None, Some(bars)) => {
                 // A terminal that went away is no reason to stop.
                 let _ = bars.println(text);
             }
-            None => eprintln!("{text}"),
+            (None, None) => eprintln!("{text}"),
         }
     }
 }
@@ -75,6 +97,9 @@ impl Stage {
 
     /// What it is at.
     pub fn at(&self, text: &str) {
+        if let Some(journal) = &self.progress.journal {
+            journal.write(Kind::Stage, &format!("{}: {text}", self.name));
+        }
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::compare::{self, Comparison, report};
+use crate::evidence::{CheckOutcome, Evidence};
 use crate::members;
 use crate::record::{Record, RecordStatus, RecordedArtifact, VerdictName};
 
@@ -18,7 +19,8 @@ pub fn text(record: &Record) -> String {
         RecordStatus::NotBuilt => "not built",
     };
     let release = &record.release;
-    let mut lines = vec![format!("{} {}  {status}", release.project, release.version)];
+    let reason = refuted(record).unwrap_or_default();
+    let mut lines = vec![format!("{} {}  {status}{reason}", release.project, release.version)];
     let names = record.artifacts.iter().map(|artifact| artifact.name.len());
     let width = names.max().unwrap_or_default();
     for artifact in &record.artifacts {
@@ -33,9 +35,49 @@ pub fn text(record: &Record) -> String {
         }
         lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
     }
+    lines.extend(evidence_lines(&record.evidence));
     // Names of members stand in summaries, causes and paths, and come from the published archive.
     let harmless: Vec<String> = lines.iter().map(|line| report::printable(line)).collect();
     harmless.join("\n") + "\n"
+}
+
+/// Why a release whose files all came out does not pass.
+fn refuted(record: &Record) -> Option<String> {
+    let differs = |artifact: &RecordedArtifact| artifact.verdict != VerdictName::Reproduced;
+    if record.status != RecordStatus::Fail || record.artifacts.iter().any(differs) {
+        return None;
+    }
+    let disagrees = |one: &&Evidence| one.outcome == CheckOutcome::Disagrees;
+    let one = record.evidence.iter().find(disagrees)?;
+    Some(format!(": {} of {} disagrees", one.check.as_str(), one.artifact))
+}
+
+/// One line a check and outcome, what disagrees first; files with the same answer share a line.
+fn evidence_lines(evidence: &[Evidence]) -> Vec<String> {
+    let mut groups: Vec<(&Evidence, Vec<&str>)> = Vec::new();
+    for one in evidence {
+        let same = |(first, _): &&mut (&Evidence, Vec<&str>)| {
+            (first.check, first.outcome, &first.detail) == (one.check, one.outcome, &one.detail)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, artifacts)) => artifacts.push(&one.artifact),
+            None => groups.push((one, vec![&one.artifact])),
+        }
+    }
+    groups.sort_by_key(|(one, _)| one.outcome != CheckOutcome::Disagrees);
+    let line = |(one, artifacts): &(&Evidence, Vec<&str>)| {
+        let (check, artifacts) = (one.check.as_str(), artifacts.join(", "));
+        let outcome = match one.outcome {
+            CheckOutcome::Disagrees => "DISAGREES",
+            other => other.as_str(),
+        };
+        let detail = match one.detail.as_str() {
+            "" => String::new(),
+            detail => format!(": {detail}"),
+        };
+        format!("  {check:<13} {outcome:<12} {artifacts}{detail}")
+    };
+    groups.iter().map(line).collect()
 }
 
 fn verdict_text(artifact: &RecordedArtifact) -> String {
@@ -72,14 +114,19 @@ pub struct Pair<'a> {
     pub comparison: Option<&'a Comparison>,
 }
 
+/// One verification, to be reported.
+#[derive(Clone, Copy)]
+pub struct Report<'a> {
+    pub record: &'a Record,
+    /// What the steps wrote.
+    pub log: &'a Path,
+    pub pairs: &'a [Pair<'a>],
+}
+
 /// Writes record.json, build.log, the member lists of both sides and, where a file differs, the
 /// difference as text, JSON and HTML into `directory`.
-pub fn write_report(
-    directory: &Path,
-    record: &Record,
-    log: &Path,
-    pairs: &[Pair],
-) -> anyhow::Result<()> {
+pub fn write_report(directory: &Path, report: &Report) -> anyhow::Result<()> {
+    let Report { record, log, pairs } = *report;
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     let json = serde_json::to_string_pretty(record).context("write the record")? + "\n";
     write(&directory.join("record.json"), json.as_bytes())?;

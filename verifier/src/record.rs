@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
-use crate::evidence::Evidence;
+use crate::era::EraFinding;
+use crate::evidence::{CheckOutcome, Evidence};
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
 use crate::version::Version;
@@ -43,6 +44,9 @@ pub struct Record {
     pub artifacts: Vec<RecordedArtifact>,
     /// The checks of the authenticate room.
     pub evidence: Vec<Evidence>,
+    /// How the published files were packed; none in records from before this was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub era: Option<EraFinding>,
     /// All inputs of the build: with it anyone can run it again.
     pub definition: BuildDefinition,
     /// How the one execution of it went.
@@ -64,9 +68,9 @@ pub struct RecordedRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordStatus {
-    /// Every artifact was reproduced.
+    /// Every artifact was reproduced, and no claim disagrees.
     Pass,
-    /// Some artifact differs.
+    /// Some artifact differs, or some claim disagrees: see the evidence.
     Fail,
     /// The tag does not build.
     NotBuilt,
@@ -156,6 +160,7 @@ pub struct RecordedRebuild {
 pub struct Findings<'a> {
     pub started: Timestamp,
     pub authentic: &'a AuthenticRelease,
+    pub era: EraFinding,
     pub environment: Named,
     pub recipe: Named,
     pub definition: &'a BuildDefinition,
@@ -166,7 +171,7 @@ pub struct Findings<'a> {
 impl Record {
     /// Puts the findings of one verification on record.
     pub fn new(findings: Findings) -> Record {
-        let Findings { started, authentic, environment, recipe, definition, rebuild, judged } =
+        let Findings { started, authentic, era, environment, recipe, definition, rebuild, judged } =
             findings;
         let release = authentic.release();
         let artifacts: Vec<RecordedArtifact> = judged.iter().map(recorded).collect();
@@ -178,7 +183,7 @@ impl Record {
                 version: release.version.clone(),
                 announced: release.announced,
             },
-            status: conclude(&artifacts),
+            status: conclude(&artifacts, authentic.evidence()),
             source: authentic.source().clone(),
             environment,
             recipe,
@@ -186,6 +191,7 @@ impl Record {
             finished: Timestamp::now(),
             artifacts,
             evidence: authentic.evidence().to_vec(),
+            era: Some(era),
             definition: definition.clone(),
             rebuild: RecordedRebuild {
                 failure: match &rebuild.outcome {
@@ -260,8 +266,8 @@ fn bounded(mut map: Explanation) -> RecordedExplanation {
     }
 }
 
-/// `pass` only if there is an artifact and every one was reproduced.
-fn conclude(artifacts: &[RecordedArtifact]) -> RecordStatus {
+/// `pass` only if there is an artifact, every one was reproduced, and no claim disagrees.
+fn conclude(artifacts: &[RecordedArtifact], evidence: &[Evidence]) -> RecordStatus {
     let any = |name| artifacts.iter().any(|artifact| artifact.verdict == name);
     // An empty list would be a pass of nothing; the authenticate room refuses it.
     assert!(!artifacts.is_empty(), "a record needs an artifact");
@@ -270,6 +276,9 @@ fn conclude(artifacts: &[RecordedArtifact]) -> RecordStatus {
     }
     if any(VerdictName::NotBuilt) {
         return RecordStatus::NotBuilt;
+    }
+    if evidence.iter().any(|one| one.outcome == CheckOutcome::Disagrees) {
+        return RecordStatus::Fail;
     }
     RecordStatus::Pass
 }

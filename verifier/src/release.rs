@@ -11,7 +11,7 @@ use url::Url;
 use crate::version::Version;
 
 /// One version as python.org announces it. Nothing here has been checked against bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Which version.
     pub version: Version,
@@ -24,7 +24,7 @@ pub struct Release {
 }
 
 /// One published source file, with what is claimed about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedFile {
     /// Its name, safe to use as a file name.
     pub name: FileName,
@@ -36,10 +36,29 @@ pub struct PublishedFile {
     pub sha256: Option<Digest>,
     /// Claimed MD5, if any.
     pub md5: Option<Md5>,
+    /// The files beside it that speak of it.
+    #[serde(default)]
+    pub sidecars: Sidecars,
+}
+
+/// Where the files beside a published file are served, as far as they are announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sidecars {
+    /// `.asc`: a detached OpenPGP signature.
+    pub asc: Option<Url>,
+    /// `.sigstore`: a Sigstore bundle.
+    pub bundle: Option<Url>,
+    /// `.sig`: a detached Sigstore signature.
+    pub signature: Option<Url>,
+    /// `.crt`: its certificate.
+    pub certificate: Option<Url>,
+    /// `.spdx.json`: an SPDX document.
+    pub sbom: Option<Url>,
 }
 
 /// A file name without directory, control characters or tricks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FileName(String);
 
 /// A name that could reach outside a directory or fool a reader.
@@ -72,6 +91,14 @@ impl FromStr for FileName {
     }
 }
 
+impl TryFrom<String> for FileName {
+    type Error = InvalidFileName;
+
+    fn try_from(text: String) -> Result<FileName, InvalidFileName> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0)
@@ -80,8 +107,8 @@ impl fmt::Display for FileName {
 
 /// An MD5 digest (RFC 1321). It protects against accidents, not attacks; python.org claimed
 /// nothing better until early 2026.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Md5([u8; 16]);
 
 /// Text that is not 32 hexadecimal digits.
@@ -121,6 +148,12 @@ impl TryFrom<String> for Md5 {
 
     fn try_from(text: String) -> Result<Md5, InvalidMd5> {
         text.parse()
+    }
+}
+
+impl From<Md5> for String {
+    fn from(md5: Md5) -> String {
+        md5.to_string()
     }
 }
 

@@ -21,6 +21,8 @@ use crate::scratch::Scratch;
 const FETCH_SECONDS_MAX: u64 = 900;
 const FETCH_BYTES_MAX: u64 = 2 << 30;
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// Longest raw tag object; those of releases have 1 kB.
+const TAG_BYTES_MAX: u64 = 1 << 20;
 /// Git's only settings file, in the work directory.
 const SETTINGS: &str = "gitconfig";
 
@@ -72,8 +74,19 @@ pub struct Wanted<'a> {
     pub program: &'a Program,
 }
 
+/// A tagged commit as it was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// What the tag names.
+    pub source: Source,
+    /// The bare repository that holds only that commit.
+    pub repository: PathBuf,
+    /// The tag object as git keeps it, with its signature; none for a lightweight tag.
+    pub tag: Option<Vec<u8>>,
+}
+
 /// Fetches the one commit of a tag into the bare repository `source.git` below `scratch`.
-pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Source, PathBuf)> {
+pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<Fetched> {
     let Wanted { repository, tag, .. } = wanted;
     let work = scratch.directory("git")?;
     // The mounted repository may belong to somebody else than the container's user. It has to be a
@@ -84,7 +97,8 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Sou
     let script = "git init -q --bare --template= source.git && cd source.git && \
         git fetch -q --depth=1 --no-tags --no-write-fetch-head -- \"$1\" \"+$2:$2\" && \
         git for-each-ref --format='%(objecttype) %(objectname)' -- \"$2\" && \
-        git show -s --format='%H %T %ct' \"$2^{commit}\"";
+        git show -s --format='%H %T %ct' \"$2^{commit}\" && \
+        if [ \"$(git cat-file -t \"$2\")\" = tag ]; then git cat-file tag \"$2\" > ../tag; fi";
     let fetching = ["bash", "-c", script, "fetch", &remote.url, &only];
     let facts = match run(&wanted, scratch, &work, &remote, &fetching).await? {
         Ok(facts) => facts,
@@ -92,7 +106,19 @@ pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<(Sou
     };
     let source = parse(repository, tag, &facts)
         .with_context(|| format!("read what git says of tag {tag} of {repository}"))?;
-    Ok((source, work.join("source.git")))
+    let tag = match source.tag_object {
+        Some(_) => Some(read_tag(&work.join("tag"))?),
+        None => None,
+    };
+    Ok(Fetched { source, repository: work.join("source.git"), tag })
+}
+
+fn read_tag(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let size = fs::metadata(path).context("read the tag object")?.len();
+    if size > TAG_BYTES_MAX {
+        bail!("the tag object is longer than {TAG_BYTES_MAX} bytes");
+    }
+    fs::read(path).context("read the tag object")
 }
 
 /// Why a fetch failed, which git says in words that change from version to version.

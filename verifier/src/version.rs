@@ -26,6 +26,25 @@ impl Version {
         self.0.only_release().to_string()
     }
 
+    /// The series of this version: `3.15` for `3.15.0rc1`.
+    pub fn series(&self) -> String {
+        let release = self.0.release();
+        // Invariant: parsing lets only two or three numbers pass.
+        format!("{}.{}", release[0], release[1])
+    }
+
+    /// Text that sorts as versions do, byte by byte.
+    pub fn sort_key(&self) -> String {
+        let release = self.0.release();
+        let part = |index: usize| release.get(index).copied().unwrap_or_default();
+        // Candidates come before the final version: a, b, rc, then z.
+        let (kind, number) = match self.0.pre() {
+            Some(pre) => (pre.kind.to_string(), pre.number),
+            None => ("z".to_owned(), 0),
+        };
+        format!("{:010}.{:010}.{:010}.{kind}.{number:010}", part(0), part(1), part(2))
+    }
+
     /// The tag of this version: `v3.15.0rc1`.
     pub fn tag(&self) -> String {
         format!("v{self}")
@@ -117,5 +136,12 @@ mod tests {
         let order = ["3.13.10", "3.14.0a7", "3.14.0b1", "3.14.0rc3", "3.14.0", "3.14.1"];
         let versions: Vec<Version> = order.iter().map(|text| text.parse().unwrap()).collect();
         assert!(versions.is_sorted());
+        assert!(versions.iter().map(Version::sort_key).is_sorted());
+    }
+
+    #[test]
+    fn a_candidate_belongs_to_the_series_of_its_final_version() {
+        let version: Version = "3.15.0rc1".parse().unwrap();
+        assert_eq!(version.series(), "3.15");
     }
 }

@@ -205,6 +205,6 @@ fn charge(body: &[u8]) -> u64 {
 }
 
 /// `--sort=name` sorts each directory by bytes and walks depth first, so `/` sorts first.
-fn sort_key(path: &str) -> Vec<u8> {
+pub(super) fn sort_key(path: &str) -> Vec<u8> {
     path.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect()
 }

@@ -1,9 +1,10 @@
 //! The compare room: two files or directories in, a verdict and its explanation out.
 //!
 //! The door is [`compare`]; [`explain`] is its second half on its own, for when there is no rebuilt
-//! side. The verdict comes from bytes: equal digests are [`Tier::Bitwise`] and nothing is opened.
-//! Only what is unequal is opened, both sides at once, in one streaming pass that hashes members
-//! and drops the identical ones unseen. The tree of [`Difference`]s only explains.
+//! side; [`packing`] reads how an archive was packed. The verdict comes from bytes: equal digests
+//! are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened, both sides at once,
+//! in one streaming pass that hashes members and drops the identical ones unseen. The tree of
+//! [`Difference`]s only explains.
 //!
 //! This room never uses the network, a process, a database or the clock (a deadline is given with
 //! the [`Limits`]; one text difference also stops trying to be small after five seconds). It never
@@ -28,6 +29,7 @@ mod leftover;
 mod limits;
 mod listing;
 mod member;
+mod packing;
 pub mod report;
 mod source;
 mod stream;
@@ -49,6 +51,7 @@ pub use difference::{
 };
 pub use limits::Limits;
 pub use listing::{Listed, ListedContent, Listing, members};
+pub use packing::{Packing, TarWriter};
 
 use archive::Archive;
 use container::Container;
@@ -138,6 +141,13 @@ pub fn explain(
     let directory = metadata.is_dir().then(|| Container::Directory(published.into()));
     let source = Source::File(published.into());
     trace::explain(&source, directory.as_ref(), trace, &meter).map_err(read)
+}
+
+/// How the archive `published` was packed, as far as its headers tell.
+pub fn packing(published: &Path, limits: &Limits) -> Result<Packing, CompareError> {
+    let meter = Meter::new(limits);
+    let read = |error| CompareError::Read { path: published.to_owned(), error };
+    packing::read(&Source::File(published.into()), &meter).map_err(read)
 }
 
 /// One side, hashed.

@@ -15,6 +15,7 @@ use super::fetch::{self, Meter};
 use super::index::{self, IndexFile, Package, Release};
 use super::signature::SignedText;
 use super::{EnvironmentError, Progress, Settings, Stage, blocking, signature};
+use crate::openpgp;
 
 /// Longest InRelease file; Debian's has 140 kB.
 const RELEASE_BYTES_MAX: u64 = 4 << 20;
@@ -120,7 +121,7 @@ fn verified(
     };
     let keyring = read_keyring(path)
         .with_context(|| format!("read the archive's keyring {}", path.display()))?;
-    let keyring = signature::read_keyring(&keyring).map_err(refuse)?;
+    let keyring = openpgp::read_keyring(&keyring).map_err(refuse)?;
     signature::verify(text, &keyring, now).map_err(refuse)
 }
 

@@ -70,6 +70,8 @@ impl<'a> Assembler<'a> {
                 Ok::<(), EnvironmentError>(())
             }
         });
+        // Not lazily: the compiler could not tell that the whole may change threads.
+        let steps: Vec<_> = steps.collect();
         stream::iter(steps).buffer_unordered(FETCHES_MAX).try_collect::<()>().await?;
         supply::add(&assembly)?;
         Ok(assembly)

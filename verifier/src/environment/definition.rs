@@ -35,6 +35,10 @@ pub struct EnvironmentSpec {
     /// Python wheels beside the packages.
     #[serde(default)]
     pub wheels: Vec<Requirement>,
+    /// More wheels, each in a directory of its own that Python does not look into by itself: other
+    /// versions, of which a recipe picks one by `PYTHONPATH`.
+    #[serde(default)]
+    pub beside: BTreeMap<TreePath, Requirement>,
     /// Paths of packages that are not unpacked, with everything below them.
     #[serde(default)]
     pub exclude: Vec<TreePath>,
@@ -60,7 +64,7 @@ pub struct Lock {
     /// In order of name.
     #[serde(rename = "package")]
     pub packages: Vec<LockedPackage>,
-    /// In order of name.
+    /// In order of name and directory.
     #[serde(rename = "wheel", default)]
     pub wheels: Vec<LockedWheel>,
 }
@@ -93,6 +97,9 @@ pub struct LockedWheel {
     pub file: WheelFile,
     /// SHA-256 of the wheel.
     pub sha256: Digest,
+    /// Where it is unpacked, if not where Python looks for modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<TreePath>,
 }
 
 impl EnvironmentSpec {
@@ -283,6 +290,7 @@ mod tests {
             ("wheels = ['blurb']", "not a wheel"),
             ("wheels = ['blurb==2.0.0 --hash=sha256:12']", "not a wheel"),
             ("wheels = ['blurb==2.0.0 -i x']", "not a wheel"),
+            ("beside = { '../x' = 'blurb==1.1.0' }", "not a path relative to the root"),
         ];
         for (line, expected) in cases {
             let error = EnvironmentSpec::parse(&format!("{SPEC}{line}\n")).unwrap_err();
@@ -313,6 +321,7 @@ mod tests {
                 version: "2.0.0".parse().unwrap(),
                 file: "blurb-2.0.0-py3-none-any.whl".parse().unwrap(),
                 sha256: Digest::of(b"wheel"),
+                directory: Some("usr/lib/blurb-2.0.0".parse().unwrap()),
             }],
         };
         let text = lock.to_text().unwrap();

@@ -23,7 +23,7 @@ mod package;
 mod signature;
 mod supply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 mod wheel;
 
@@ -159,7 +159,11 @@ pub async fn lock(
     for requirement in &spec.wheels {
         lock.wheels.push(assembler.resolve_wheel(requirement, &assembly).await?);
     }
-    lock.wheels.sort_by(|a, b| a.name.cmp(&b.name));
+    for (directory, requirement) in &spec.beside {
+        let wheel = assembler.resolve_wheel(requirement, &assembly).await?;
+        lock.wheels.push(LockedWheel { directory: Some(directory.clone()), ..wheel });
+    }
+    lock.wheels.sort_by(|a, b| (&a.name, &a.directory).cmp(&(&b.name, &b.directory)));
     assembler.wheels(&lock, &assembly).await?;
     lock.tree = assembly.finish()?;
     assembly.install(&environments(settings), lock.tree)?;

@@ -56,7 +56,7 @@ pub async fn resolve(
     fs::File::open(&path)?.sync_all()?;
     cache.admit(&path, sha256).context("write the cache")?;
     let Requirement { name, version, .. } = requirement.clone();
-    Ok(LockedWheel { name, version, file, sha256 })
+    Ok(LockedWheel { name, version, file, sha256, directory: None })
 }
 
 /// Puts a locked wheel into the tree, fetching it if the cache has lost it.
@@ -75,7 +75,8 @@ pub async fn add(
         bytes = load()?;
     }
     let bytes = bytes.context("the cache loses what it is given")?;
-    let unpacked = unpack(&bytes, assembly, rank);
+    let directory = wheel.directory.as_ref().map_or(MODULES, TreePath::as_str);
+    let unpacked = unpack(&bytes, directory, assembly, rank);
     Ok(unpacked.with_context(|| format!("unpack {}", wheel.file))?)
 }
 
@@ -86,7 +87,7 @@ async fn fetch_wheel(
     assembly: &Assembly,
     tool: &Tool,
 ) -> anyhow::Result<PathBuf> {
-    let work = assembly.beside().join(format!("pip-{}", requirement.name));
+    let work = assembly.beside().join(format!("pip-{}-{}", requirement.name, requirement.version));
     fs::create_dir_all(work.join("out"))?;
     fs::write(work.join("requirements.txt"), format!("{requirement}\n"))?;
     let wheels = assembly.below(PIP);
@@ -151,7 +152,7 @@ fn variables(order: &PipOrder<'_>, bundle: &str) -> BTreeMap<String, String> {
     variables
 }
 
-fn unpack(wheel: &[u8], assembly: &Assembly, rank: usize) -> anyhow::Result<()> {
+fn unpack(wheel: &[u8], directory: &str, assembly: &Assembly, rank: usize) -> anyhow::Result<()> {
     let mut archive = zip::ZipArchive::new(Cursor::new(wheel)).context("read the ZIP archive")?;
     ensure!(archive.len() <= MEMBERS_MAX, "it has more than {MEMBERS_MAX} members");
     let mut bytes_left = CONTENT_BYTES_MAX;
@@ -166,7 +167,7 @@ fn unpack(wheel: &[u8], assembly: &Assembly, rank: usize) -> anyhow::Result<()> 
         let top = name.split('/').next().unwrap_or_default();
         ensure!(!top.ends_with(".data"), "{name}: only pure Python wheels are known here");
         let path: TreePath = name.parse()?;
-        let path: TreePath = format!("{MODULES}/{path}").parse()?;
+        let path: TreePath = format!("{directory}/{path}").parse()?;
         let size = member.size();
         bytes_left = bytes_left.checked_sub(size).context("it has too many bytes")?;
         assembly.file(&path, 0o644, rank, member).with_context(|| format!("unpack {name}"))?;
@@ -182,7 +183,7 @@ mod tests {
     fn check(wheel: &[u8], expected: Result<&str, &str>) {
         let state = tempfile::tempdir().unwrap();
         let assembly = Assembly::new(state.path(), "x", &[]).unwrap();
-        match (unpack(wheel, &assembly, 0), expected) {
+        match (unpack(wheel, MODULES, &assembly, 0), expected) {
             (Ok(()), Ok(path)) => assert!(assembly.root().join(MODULES).join(path).is_file()),
             (Err(error), Err(expected)) => {
                 let error = format!("{error:#}");

@@ -26,11 +26,19 @@ path = "pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz"
 size = 22856016
 sha256 = "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640"
 "#;
+/// Its signature, which the source package carries as well.
+const ASC: &str = r#"
+name = "python3.13"
+version = "3.13.5"
+path = "pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz.asc"
+size = 963
+sha256 = "da6e013d98dcf8fc6696cdb2872b0051fc8fdeb632f73ef9f54d7b5a68647401"
+"#;
 /// As python.org published it.
 const TGZ_SHA256: &str = "e6190f52699b534ee203d9f417bdbca05a92f23e35c19c691a50ed2942835385";
 const SCRIPT: &str = include_str!("source_repository.py");
 
-/// The published files and the repository behind them.
+/// The published files and the repository behind them. Beside the .tar.xz lies its .asc.
 #[derive(Clone, Debug)]
 pub struct Genuine {
     pub tgz: PathBuf,
@@ -41,8 +49,8 @@ pub struct Genuine {
 
 /// Fetches and makes what is not in the state directory yet.
 pub async fn prepare(line: &Line, environment: &Environment) -> anyhow::Result<Genuine> {
-    // What the scripts make depends on the scripts: another version of them starts anew.
-    let key = &Digest::of(SCRIPT.as_bytes()).to_string()[..12];
+    // What is made depends on the script and on what is fetched: others start anew.
+    let key = &Digest::of(format!("{SCRIPT}{ASC}").as_bytes()).to_string()[..12];
     let place = line.config.state.directory.join("genuine").join(format!("{VERSION}-{key}"));
     let genuine = Genuine {
         tgz: place.join(format!("Python-{VERSION}.tgz")),
@@ -58,17 +66,24 @@ pub async fn prepare(line: &Line, environment: &Environment) -> anyhow::Result<G
 async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::Result<()> {
     let stage = line.progress.stage("fetch the genuine Python-3.13.5.tar.xz");
     let settings = line.config.environment_settings();
-    let orig = toml::from_str(ORIG).context("read the place of the genuine release")?;
-    let bytes = environment::fetch(&orig, &settings, &line.client).await.with_context(|| {
-        format!("fetch the published {VERSION} from the Debian archive, which carries it unchanged")
-    })?;
+    let mut files = Vec::new();
+    for place in [ORIG, ASC] {
+        let package = toml::from_str(place).context("read the place of the genuine release")?;
+        let bytes = environment::fetch(&package, &settings, &line.client).await;
+        files.push(bytes.with_context(|| {
+            format!("fetch the published {VERSION} from the Debian archive, which carries it")
+        })?);
+    }
     stage.done("from Debian's source package, digest as published");
 
     let stage = line.progress.stage("remake the .tgz and the git repository");
     let scratch = line.scratch()?;
     let name = format!("Python-{VERSION}");
     let fetched = scratch.file(&format!("{name}.tar.xz"));
-    fs::write(&fetched, &bytes).context("keep the genuine release")?;
+    let signature = scratch.file(&format!("{name}.tar.xz.asc"));
+    for (path, bytes) in [&fetched, &signature].into_iter().zip(&files) {
+        fs::write(path, bytes).context("keep the genuine release")?;
+    }
     let script = scratch.file("source_repository.py");
     fs::write(&script, SCRIPT).context("write the script")?;
     let repository = ["python3", "/input/source_repository.py", "/input/tar.xz", "cpython.git"];
@@ -87,6 +102,7 @@ async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::R
     let complete = scratch.directory("complete")?;
     fs::rename(&tgz, complete.join(format!("{name}.tgz")))?;
     fs::rename(&fetched, complete.join(format!("{name}.tar.xz")))?;
+    fs::rename(&signature, complete.join(format!("{name}.tar.xz.asc")))?;
     fs::rename(made.join("cpython.git"), complete.join("cpython.git"))?;
     fs::create_dir_all(place.parent().unwrap_or(place))?;
     match fs::rename(&complete, place) {

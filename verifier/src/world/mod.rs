@@ -34,6 +34,15 @@ pub struct World {
     server: tokio::task::JoinHandle<()>,
 }
 
+/// Endings of sidecars, and the field of a file row that claims each.
+const SIDECARS: [(&str, &str); 5] = [
+    (".asc", "gpg_signature_file"),
+    (".sigstore", "sigstore_bundle_file"),
+    (".sig", "sigstore_signature_file"),
+    (".crt", "sigstore_cert_file"),
+    (".spdx.json", "sbom_spdx2_file"),
+];
+
 /// What the stand-in knows. Rows are JSON values, so that a test can make any field wrong.
 #[derive(Debug, Default)]
 pub struct State {
@@ -89,6 +98,7 @@ impl World {
         Ok(config::Feed {
             api: Url::parse(&format!("{}/api/v2/downloads", self.base))?,
             files: Url::parse(&format!("{}/ftp/python", self.base))?,
+            ..config::Feed::default()
         })
     }
 
@@ -116,7 +126,7 @@ impl World {
     }
 
     /// Announces a release and serves its files, with true claims (MD5 and size, as python.org
-    /// claimed until early 2026).
+    /// claimed until early 2026), and the sidecars that lie beside them.
     pub fn announce(&self, announcement: &Announcement) -> anyhow::Result<()> {
         let Announcement { version, date, files } = announcement;
         let api = format!("{}/api/v2/downloads", self.base);
@@ -141,6 +151,12 @@ impl World {
             let served = format!("/ftp/python/{}/{name}", version.base());
             state.served.insert(served, path.clone());
             state.files.push((key, row));
+            for (ending, _) in SIDECARS {
+                let beside = with_ending(path, ending);
+                if beside.is_file() {
+                    state.accompany(&name, ending, &beside);
+                }
+            }
         }
         Ok(())
     }
@@ -158,6 +174,17 @@ impl State {
         self.faults.insert(path.to_owned(), (fault, times));
     }
 
+    /// Serves the file at `path` as the sidecar of the announced file `name` with this ending
+    /// (`.asc`), and claims it in its row.
+    pub fn accompany(&mut self, name: &str, ending: &str, path: &Path) {
+        let field = SIDECARS.iter().find(|(known, _)| *known == ending);
+        let (Some((_, field)), Some(row)) = (field, self.row(name)) else { return };
+        let url = format!("{}{ending}", row["url"].as_str().unwrap_or_default());
+        row[*field] = url.clone().into();
+        let served = url.find("/ftp/").map(|place| url[place..].to_owned());
+        self.served.insert(served.unwrap_or(url), path.to_owned());
+    }
+
     /// The file row of the artifact `name`.
     pub fn row(&mut self, name: &str) -> Option<&mut Value> {
         let ends = |row: &Value| row["url"].as_str().is_some_and(|url| url.ends_with(name));
@@ -169,6 +196,12 @@ impl State {
         *times = times.checked_sub(1)?;
         Some(fault.clone())
     }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn file_row(

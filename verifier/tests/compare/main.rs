@@ -7,6 +7,7 @@ mod command;
 mod contents;
 mod hostile;
 mod make;
+mod packing;
 mod properties;
 mod reports;
 mod traces;

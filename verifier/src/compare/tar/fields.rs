@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::cause::CauseId;
 use super::super::member::{Delta, Value, add, name_of};
+use super::super::packing::TarWriter;
 use super::extended::Extended;
 use super::header::{Header, number};
 
@@ -94,6 +95,30 @@ impl TarFields {
             sparse: false,
             raw: [0; 32],
         }
+    }
+
+    /// Which program the header is by. Device numbers of what is no device say nothing in the old
+    /// GNU format, where every version leaves them empty.
+    pub(in crate::compare) fn written_by(&self) -> TarWriter {
+        let zeros = *b"0000000\0";
+        match (&self.magic, self.devmajor, self.devminor) {
+            (b"ustar  \x00", _, _) => TarWriter::GnuFormat,
+            (b"ustar\x0000", major, minor) if major == zeros && minor == zeros => TarWriter::Tar134,
+            (b"ustar\x0000", [0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0]) => {
+                TarWriter::Tar135
+            }
+            _ => TarWriter::Other,
+        }
+    }
+
+    /// Whether user and group are 0.
+    pub(in crate::compare) fn is_owned_by_root(&self) -> bool {
+        self.uid == 0 && self.gid == 0
+    }
+
+    /// Seconds and nanoseconds of the modification time.
+    pub(in crate::compare) fn mtime(&self) -> (i64, u32) {
+        (self.mtime_seconds, self.mtime_nanoseconds)
     }
 
     /// The fields that differ between `self`, published, and `rebuilt`. Never empty when the raw

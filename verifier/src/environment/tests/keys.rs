@@ -1,8 +1,8 @@
 //! Keys and clear-signed texts of every kind that a test needs.
 
 use pgp::composed::{
-    CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
-    SubkeyParamsBuilder,
+    CleartextSignedMessage, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
+    SignedSecretKey, SubkeyParamsBuilder,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{
@@ -113,6 +113,32 @@ impl Key {
         sign(&self.0.secret_subkeys[0].key, text, made, HashAlgorithm::Sha512)
     }
 
+    /// A detached signature over `bytes` by the primary key at the time `made`.
+    pub fn sign_detached(&self, bytes: &[u8], made: u32) -> String {
+        detached(&self.0.primary_key, bytes, made, HashAlgorithm::Sha256, None)
+    }
+
+    /// The same by the subkey.
+    pub fn sign_detached_by_subkey(&self, bytes: &[u8], made: u32) -> String {
+        detached(&self.0.secret_subkeys[0].key, bytes, made, HashAlgorithm::Sha512, None)
+    }
+
+    /// The same, but it says that it used the hash function `says`.
+    pub fn sign_detached_weakly(&self, bytes: &[u8], made: u32, says: HashAlgorithm) -> String {
+        detached(&self.0.primary_key, bytes, made, HashAlgorithm::Sha256, Some(says))
+    }
+
+    /// The fingerprint in upper case.
+    pub fn fingerprint(&self) -> String {
+        format!("{:X}", self.0.primary_key.fingerprint())
+    }
+
+    /// The keyring that holds only this key, as text.
+    pub fn armoured(&self) -> String {
+        let key = SignedPublicKey::from(self.0.clone());
+        key.to_armored_string(Default::default()).unwrap()
+    }
+
     /// The same, but it says that it used a hash function that nobody should use any more; the
     /// pgp crate makes no genuine one.
     pub fn sign_weakly(&self, text: &str, made: u32) -> String {
@@ -125,6 +151,24 @@ impl Key {
         let message = CleartextSignedMessage::new_many(text, |_| Ok(vec![weak])).unwrap();
         message.to_armored_string(Default::default()).unwrap()
     }
+}
+
+fn detached(
+    key: &impl SigningKey,
+    bytes: &[u8],
+    made: u32,
+    hash: HashAlgorithm,
+    says: Option<HashAlgorithm>,
+) -> String {
+    let mut config = config(key, SignatureType::Binary, made, Vec::new());
+    config.hash_alg = hash;
+    let mut signature = config.clone().sign(key, &Password::empty(), bytes).unwrap();
+    if let Some(hash_alg) = says {
+        let bytes = signature.signature().unwrap().clone();
+        let config = SignatureConfig { hash_alg, ..config };
+        signature = Signature::from_config(config, [0, 0], bytes).unwrap();
+    }
+    DetachedSignature::new(signature).to_armored_string(Default::default()).unwrap()
 }
 
 fn sign(key: &impl SigningKey, text: &str, made: u32, hash: HashAlgorithm) -> String {

@@ -1,7 +1,7 @@
 //! The doors, against a small archive on loopback.
 
 mod debs;
-mod keys;
+pub(crate) mod keys;
 mod signatures;
 mod sources;
 pub(super) mod world;
@@ -36,6 +36,8 @@ async fn the_same_lock_gives_the_same_tree_everywhere() {
     assert_ne!(here.root, there.root);
     let module = there.root.join("usr/lib/python3/dist-packages/blurb/__init__.py");
     assert_eq!(fs::read_to_string(module).unwrap(), "print('blurb')\n");
+    let beside = there.root.join("usr/lib/other-blurb/blurb/__init__.py");
+    assert_eq!(fs::read_to_string(beside).unwrap(), "print('blurb')\n");
     assert!(there.root.join("etc/ssl/certs/ca-certificates.crt").is_file());
     let mode = fs::metadata(there.root.join("usr/bin/bash")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
@@ -166,7 +168,7 @@ async fn an_index_that_the_keyring_does_not_vouch_for_is_refused() {
     world.put("dists/trixie/InRelease", tampered.into_bytes());
     let error = world.lock().await.unwrap_err();
     assert!(matches!(error, EnvironmentError::BadSignature { .. }), "{error}");
-    refused(error, "does not fit the text");
+    refused(error, "does not fit");
     world.publish("Codename: bookworm\nSuite: oldstable\n");
     refused(world.lock().await.unwrap_err(), "it is for bookworm, not for trixie");
     world.publish("Codename: trixie\nValid-Until: Sat, 19 Aug 2023 07:55:41 UTC\n");

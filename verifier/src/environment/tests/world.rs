@@ -111,7 +111,8 @@ impl World {
     pub async fn lock(&self) -> Result<Lock, EnvironmentError> {
         let spec = EnvironmentSpec::parse(
             "name='small'\nsuite='trixie'\narchitecture='amd64'\ncomponents=['main']\n\
-             packages=['pip']\nwheels=['blurb==2.0.0']\nexclude=['usr/share/doc']\n",
+             packages=['pip']\nwheels=['blurb==2.0.0']\nexclude=['usr/share/doc']\n\
+             beside={'usr/lib/other-blurb'='blurb==2.0.0'}\n",
         );
         lock(&spec.unwrap(), &self.settings, &Client::new().unwrap(), &pip, &silent).await
     }

@@ -1,0 +1,369 @@
+//! The daemon: it notices, verifies, survives.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{Scene, leftovers, source};
+use verifier::fault;
+use verifier::observation::{Alarm, AlarmKind, ObservationKind};
+use verifier::queue::{Job, JobState, Why};
+use verifier::record::RecordStatus;
+use verifier::version::Version;
+use verifier::world::Fault;
+
+use crate::scene;
+
+const TGZ: &str = "Python-9.1.0.tgz";
+const FOR_EVER: u32 = u32::MAX;
+
+/// A scene whose daemon back-fills the one release, and loses patience quickly.
+fn watched() -> Scene {
+    let mut scene = scene();
+    scene.set("feed.since", "2025-01-01");
+    scene.set("queue.lease", "2s");
+    scene.set("queue.retry", "100ms");
+    scene.set("queue.wait", "100ms");
+    scene
+}
+
+fn version() -> Version {
+    source::VERSION.parse().unwrap()
+}
+
+/// The jobs of all times, the last one first.
+fn jobs(scene: &Scene) -> Vec<Job> {
+    let jobs = scene.ask_store(|store| async move { store.jobs(None, None, 100).await.unwrap() });
+    jobs.into_iter().map(|(_, job)| job).collect()
+}
+
+fn alarms(scene: &Scene) -> Vec<Alarm> {
+    scene.ask_store(|store| async move { store.alarms().await.unwrap() })
+}
+
+/// A daemon that is ended with the test.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+    }
+
+    /// Its exit status after SIGTERM.
+    fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(scene: &Scene) -> Running {
+    Running(scene.start(&["serve"]))
+}
+
+/// Waits until the store says so; a minute is what a dead worker may cost.
+#[track_caller]
+fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !holds(scene) {
+        assert!(Instant::now() < give_up, "{what} did not happen: {:#?}", jobs(scene));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn is_done(scene: &Scene) -> bool {
+    jobs(scene).iter().any(|job| job.state == JobState::Done)
+}
+
+/// Exactly one job, one record, and the journal and report that go with it.
+#[track_caller]
+fn assert_one_verdict(scene: &Scene, status: RecordStatus) {
+    let records = scene.records();
+    let [record] = records.as_slice() else { panic!("{} records", records.len()) };
+    assert_eq!(record.status, status);
+    let jobs = jobs(scene);
+    let [job] = jobs.as_slice() else { panic!("{jobs:#?}") };
+    assert_eq!((job.state, job.record.as_deref()), (JobState::Done, Some(record.id.as_str())));
+    assert!(scene.state().join(format!("reports/{}/record.json", record.id)).exists());
+    assert!(scene.state().join(format!("jobs/{}.ndjson", job.id)).exists());
+}
+
+#[test]
+fn one_round_verifies_what_is_announced_and_the_next_finds_nothing_to_do() {
+    let scene = watched();
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(jobs(&scene)[0].why, Why::Backfill);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(lists(&scene), 2, "one list a round");
+    let files = scene.world.state().requests.iter().filter(|r| r.contains("release_file")).count();
+    assert_eq!(files, 1, "files are asked for once");
+}
+
+#[test]
+fn what_is_out_already_is_left_alone_and_what_appears_later_is_verified() {
+    let mut scene = Scene::empty(crate::PLACE);
+    scene.set("queue.retry", "100ms");
+    scene.announce("9.0.9", &[]);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_eq!(jobs(&scene), []);
+    let files = ["tgz", "tar.xz"].map(|kind| format!("Python-9.1.0.{kind}"));
+    scene.announce(source::VERSION, &files.map(|name| scene.fixture.published(&name)));
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(jobs(&scene)[0].why, Why::Release);
+    let seen = scene.ask_store(|store| async move { store.observations(None, 9).await.unwrap() });
+    assert!(seen.iter().any(|(_, seen)| seen.kind == ObservationKind::ReleaseAnnounced));
+}
+
+#[test]
+fn a_daemon_that_dies_at_any_point_comes_to_exactly_one_verdict() {
+    for point in fault::POINTS.iter().filter(|point| !unreached(point)) {
+        for what in ["kill", "fail"] {
+            let mut scene = watched();
+            let mark = scene.path("mark");
+            scene.variables = vec![
+                ("UNDER_TEST_FAULT".to_owned(), format!("{what} {point}")),
+                ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
+            ];
+            // Looked at again soon, even if the first look is what fails.
+            scene.set("feed.interval", "300ms");
+            scene.set("feed.requests_per_day", 10_000);
+            let mut running = serve(&scene);
+            wait_for(&scene, &format!("{what} {point}"), |_| mark.exists());
+            if what == "kill" {
+                running.0.wait().unwrap();
+                let before = lists(&scene);
+                running = serve(&scene);
+                wait_for(&scene, "its successor", |scene| lists(scene) > before);
+            }
+            wait_for(&scene, &format!("a verdict after {what} {point}"), is_done);
+            assert_eq!(running.stop(), Some(0), "{what} {point}");
+            assert_one_verdict(&scene, RecordStatus::Pass);
+            scene.run(&["serve", "--once"]).exits(0);
+            assert_one_verdict(&scene, RecordStatus::Pass);
+        }
+    }
+}
+
+/// How often the list of releases was asked for.
+fn lists(scene: &Scene) -> usize {
+    scene.world.state().requests.iter().filter(|path| path.ends_with("/release/")).count()
+}
+
+/// Points that need a request, a signal or a file that changed: they have tests of their own.
+fn unreached(point: &str) -> bool {
+    ["request.", "release.", "observe."].iter().any(|start| point.starts_with(start))
+}
+
+#[test]
+fn a_difference_is_rebuilt_once_more_before_it_is_recorded() {
+    let scene = watched();
+    let mut bytes = fs::read(scene.fixture.published(TGZ)).unwrap();
+    bytes.push(0);
+    scene.republish(TGZ, &bytes);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Fail);
+    let journal = scene.state().join(format!("jobs/{}.ndjson", jobs(&scene)[0].id));
+    let journal = fs::read_to_string(journal).unwrap();
+    assert_eq!(journal.matches("\"running\"").count(), 2, "{journal}");
+    let reports = fs::read_dir(scene.state().join("reports")).unwrap().count();
+    assert_eq!(reports, 1, "nothing is left of the first rebuild");
+}
+
+#[test]
+fn a_release_without_its_tag_waits_and_is_verified_when_it_is_there() {
+    let mut scene = watched();
+    let repository = scene.fixture.repository();
+    let later = scene.path("later.git");
+    scene.set("source.repository", later.display().to_string());
+    tests::source::copy_without_tags(&repository, &later);
+    let running = serve(&scene);
+    wait_for(&scene, "waiting", |scene| {
+        jobs(scene).iter().any(|job| {
+            job.waiting.as_deref().is_some_and(|reason| reason.contains("no tag v9.1.0"))
+        })
+    });
+    assert_eq!(jobs(&scene)[0].attempts, 0, "waiting is no error");
+    fs::remove_dir_all(&later).unwrap();
+    std::os::unix::fs::symlink(&repository, &later).unwrap();
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn sigterm_during_a_rebuild_ends_it_soon_and_the_job_resumes() {
+    let scene = watched();
+    scene.only_step("sleep 600");
+    let running = serve(&scene);
+    wait_for(&scene, "a rebuild", |scene| {
+        jobs(scene).iter().any(|job| job.state == JobState::Running)
+            && !leftovers::processes(&scene.state().display().to_string()).is_empty()
+    });
+    let begun = Instant::now();
+    assert_eq!(running.stop(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    leftovers::assert_none(&scene.state());
+    let job = jobs(&scene).remove(0);
+    assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
+    scene.recipe(tests::fixture::RECIPE);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn a_worker_back_from_the_dead_cannot_record() {
+    let scene = watched();
+    let slow =
+        format!("{}\n[[step]]\nname = \"slow\"\nrun = \"sleep 6\"\n", tests::fixture::RECIPE);
+    scene.recipe(&slow);
+    let dead = serve(&scene);
+    wait_for(&scene, "a job", |scene| jobs(scene).iter().any(|job| job.state == JobState::Running));
+    dead.signal(Signal::SIGSTOP);
+    let alive = serve(&scene);
+    wait_for(&scene, "a verdict of the other worker", is_done);
+    dead.signal(Signal::SIGCONT);
+    // Long enough for its own rebuild to end.
+    std::thread::sleep(Duration::from_secs(8));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(dead.stop(), Some(0));
+    assert_eq!(alive.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn trouble_of_ours_is_no_verdict_and_parks_in_the_end() {
+    let mut scene = watched();
+    scene.set("queue.park", "1s");
+    scene.world.state().fail(
+        "/ftp/python/9.1.0/Python-9.1.0.tgz",
+        Fault::Status(503, Vec::new()),
+        FOR_EVER,
+    );
+    let running = serve(&scene);
+    wait_for(&scene, "parking", |scene| {
+        jobs(scene).iter().any(|job| job.state == JobState::Parked)
+    });
+    assert_eq!(scene.records(), []);
+    let open = alarms(&scene);
+    assert!(open.iter().any(|alarm| alarm.kind == AlarmKind::JobParked), "{open:?}");
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn a_feed_that_talks_nonsense_changes_nothing_that_is_known() {
+    let scene = watched();
+    scene.run(&["serve", "--once"]).exits(0);
+    for fault in
+        [Fault::Body("[]".into()), Fault::Body("<html>".into()), Fault::Status(500, Vec::new())]
+    {
+        scene.world.state().fail("/api/v2/downloads/release/", fault, 3);
+        scene.run(&["serve", "--once"]).gives_up("/api/v2/downloads/release/");
+        assert_one_verdict(&scene, RecordStatus::Pass);
+        scene.world.state().faults.clear();
+        scene.run(&["serve", "--once"]).exits(0);
+    }
+    let announced =
+        scene.ask_store(|store| async move { store.announced(&version()).await.unwrap() });
+    assert!(announced.is_some());
+}
+
+#[test]
+fn the_days_requests_to_the_api_are_never_exceeded() {
+    let mut scene = watched();
+    scene.set("feed.requests_per_day", 5);
+    scene.set("feed.interval", "100ms");
+    let running = serve(&scene);
+    wait_for(&scene, "a verdict", is_done);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(running.stop(), Some(0));
+    let asked = scene.world.state().requests.iter().filter(|r| r.contains("/api/")).count();
+    assert_eq!(asked, 5);
+}
+
+#[test]
+fn a_clock_that_is_set_loses_and_doubles_nothing() {
+    for seconds in ["86400", "-86400"] {
+        let mut scene = watched();
+        let clock = scene.path("clock");
+        fs::write(&clock, "0").unwrap();
+        scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+        scene.set("queue.retry", "2s");
+        scene.world.state().fail(
+            "/ftp/python/9.1.0/Python-9.1.0.tgz",
+            Fault::Status(503, Vec::new()),
+            3,
+        );
+        let running = serve(&scene);
+        wait_for(&scene, "a first failure", |scene| jobs(scene).iter().any(|job| job.attempts > 0));
+        fs::write(&clock, seconds).unwrap();
+        wait_for(&scene, "a verdict", is_done);
+        assert_eq!(running.stop(), Some(0));
+        assert_one_verdict(&scene, RecordStatus::Pass);
+    }
+}
+
+/// One exchange with the daemon's server.
+fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_accepted_request_survives_a_kill_and_ends_in_one_verdict() {
+    for point in ["kill request.after", "kill settle.before", "kill settle.after"] {
+        let mut scene = watched();
+        scene.set("feed.since", "");
+        let token = scene.run(&["token", "add", "tester"]);
+        token.exits(0);
+        let token = token.stdout.trim();
+        let mark = scene.path("mark");
+        scene.variables = vec![
+            ("UNDER_TEST_FAULT".to_owned(), point.to_owned()),
+            ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
+        ];
+        let mut running = serve(&scene);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+        wait_for(&scene, "the list", |scene| {
+            scene.ask_store(
+                |store| async move { store.announced(&version()).await.unwrap().is_some() },
+            )
+        });
+        let wanted = format!("{{\"version\": \"{}\"}}", source::VERSION);
+        let refused = http(&address, "POST", "/api/v1/requests", "vbt_wrong", &wanted);
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+        let answer = http(&address, "POST", "/api/v1/requests", token, &wanted);
+        let answered = answer.starts_with("HTTP/1.1 202");
+        assert!(answered || point == "kill request.after", "{answer}");
+        running.0.wait().unwrap();
+        let before = lists(&scene);
+        let running = serve(&scene);
+        wait_for(&scene, "its successor", |scene| lists(scene) > before);
+        wait_for(&scene, "a verdict", is_done);
+        assert_eq!(running.stop(), Some(0));
+        assert_one_verdict(&scene, RecordStatus::Pass);
+        assert_eq!(jobs(&scene)[0].why, Why::Request);
+    }
+}

@@ -1,0 +1,149 @@
+//! The journal of a job: what happened and what its steps wrote, live, one JSON object a line.
+//!
+//! It is a byproduct: it decides nothing, and trouble with it never stops a job. Readers follow the
+//! file while it grows; the offset of a line's end is where they go on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock;
+
+/// The longest journal; what comes later is not kept.
+const JOURNAL_BYTES_MAX: u64 = 8 << 20;
+/// The longest line of a log; the rest of it is a line of its own.
+const LINE_BYTES_MAX: usize = 4 << 10;
+/// How often a growing log is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// What a line of the journal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A stage of the line, or how it ended.
+    Stage,
+    /// A line that a step of the recipe wrote.
+    Log,
+    /// What became of the job.
+    State,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    at: String,
+    kind: Kind,
+    text: &'a str,
+}
+
+/// An open journal; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    file: Arc<Mutex<File>>,
+}
+
+impl Journal {
+    /// Opens the journal at `path` to go on with it.
+    pub fn open(path: &Path) -> std::io::Result<Journal> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Journal { file: Arc::new(Mutex::new(file)) })
+    }
+
+    /// Adds a line.
+    pub fn write(&self, kind: Kind, text: &str) {
+        let entry = Entry { at: format!("{:.3}", clock::now()), kind, text };
+        let Ok(mut line) = serde_json::to_vec(&entry) else { return };
+        line.push(b'\n');
+        // One write a line, so that readers see whole lines.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = file.metadata().is_ok_and(|metadata| metadata.len() > JOURNAL_BYTES_MAX);
+        if full && kind == Kind::Log {
+            return;
+        }
+        if let Err(error) = file.write_all(&line) {
+            tracing::warn!("cannot write a journal: {error}");
+        }
+    }
+
+    /// Does `work` and adds the lines that appear in `log` meanwhile.
+    pub async fn following<T>(&self, log: &Path, work: impl Future<Output = T>) -> T {
+        let mut tail = Tail { offset: 0, rest: Vec::new() };
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => {
+                    self.add_new(log, &mut tail);
+                    return result;
+                }
+                () = tokio::time::sleep(FOLLOW_EVERY) => self.add_new(log, &mut tail),
+            }
+        }
+    }
+
+    fn add_new(&self, log: &Path, tail: &mut Tail) {
+        // Not there yet, or gone: there is nothing to add.
+        let Ok(lines) = tail.lines(log) else { return };
+        for line in lines {
+            self.write(Kind::Log, &String::from_utf8_lossy(&line));
+        }
+    }
+}
+
+/// How far a growing file was read.
+struct Tail {
+    offset: u64,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    /// The lines that are new.
+    fn lines(&mut self, path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut new = Vec::new();
+        self.offset += file.take(JOURNAL_BYTES_MAX).read_to_end(&mut new)? as u64;
+        self.rest.extend(new);
+        let mut lines = Vec::new();
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            lines.extend(line[..end].chunks(LINE_BYTES_MAX).map(<[u8]>::to_vec));
+        }
+        Ok(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_growing_log_are_added_once_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("build.log");
+        let mut tail = Tail { offset: 0, rest: Vec::new() };
+        assert!(tail.lines(&log).is_err());
+        std::fs::write(&log, "one\ntw").unwrap();
+        assert_eq!(tail.lines(&log).unwrap(), [b"one".to_vec()]);
+        std::fs::write(&log, "one\ntwo\nthree\n").unwrap();
+        assert_eq!(tail.lines(&log).unwrap(), [b"two".to_vec(), b"three".to_vec()]);
+        assert!(tail.lines(&log).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_steps_write_cannot_forge_a_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("jobs/one.ndjson");
+        let journal = Journal::open(&path).unwrap();
+        journal.write(Kind::Log, "a\n{\"kind\":\"state\"}");
+        journal.write(Kind::State, "done");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    }
+}

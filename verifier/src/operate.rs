@@ -1,0 +1,153 @@
+//! The commands of an operator: `serve`, `token`, `alarm`, `config check`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::cli::print;
+use crate::compare::report::printable;
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::line::Line;
+use crate::progress::Progress;
+use crate::server;
+use crate::store::{Scope, Store};
+
+/// The longest name of a token's owner, in bytes.
+const NAME_BYTES_MAX: usize = 100;
+
+/// `verbatim serve`: until `interrupted`, or one round.
+pub async fn serve(
+    config: Config,
+    once: bool,
+    interrupted: impl Future<Output = &'static str>,
+) -> anyhow::Result<ExitCode> {
+    let line = Line::open(config, Progress::to_stderr()).await?;
+    let store = line.store.clone();
+    let daemon = Daemon::new(line).await?;
+    let (stop, stopping) = watch::channel(false);
+    let work =
+        async { if once { daemon.once(stopping).await } else { served(&daemon, stopping).await } };
+    let mut work = std::pin::pin!(work);
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        signal = interrupted => {
+            tracing::info!("{signal}: stopping");
+            // Nobody listening is nobody to stop.
+            let _ = stop.send(true);
+            work.await
+        }
+    };
+    store.close().await;
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The daemon with its server. Standard output says where it is, for whoever started it.
+async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let wanted = daemon.line.config.server.listen;
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("listen on server.listen {wanted}"))?;
+    print(&format!("listening on http://{}\n", listener.local_addr()?))?;
+    let mut told = stopping.clone();
+    let shutdown = async move {
+        // Nobody left who could tell it is the same as being told.
+        let _ = told.wait_for(|stop| *stop).await;
+    };
+    let server = server::serve(daemon.site(), listener, shutdown);
+    tokio::try_join!(server, daemon.run(stopping))?;
+    Ok(())
+}
+
+/// `verbatim config check`: a configuration that was read is right, but for what only using it
+/// shows.
+pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
+    config.store_path()?;
+    let state = &config.state.directory;
+    std::fs::create_dir_all(state)
+        .with_context(|| format!("make state.directory {}", state.display()))?;
+    tempfile::NamedTempFile::new_in(state)
+        .with_context(|| format!("write to state.directory {}", state.display()))?;
+    if config.environment.archives.is_empty() {
+        bail!("environment.archives is empty, and this machine's apt names no archive");
+    }
+    print("the configuration is right\n")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verbatim token add`.
+pub async fn add_token(config: &Config, name: &str, scope: Scope) -> anyhow::Result<ExitCode> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        bail!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+    }
+    let token = server::fresh_token()?;
+    let store = open(config).await?;
+    let id = store.add_token(name, scope, &token).await?;
+    store.close().await;
+    print(&format!("{token}\n"))?;
+    tracing::info!("token {id} is kept");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verbatim token list`.
+pub async fn list_tokens(config: &Config) -> anyhow::Result<ExitCode> {
+    let store = open(config).await?;
+    let mut text = String::new();
+    for token in store.tokens().await? {
+        let scope = match token.scope {
+            Scope::Request => "request",
+            Scope::Operate => "operate",
+        };
+        let until = token.revoked.map(|at| format!("  revoked {at:.0}")).unwrap_or_default();
+        let name = printable(&token.name);
+        text.push_str(&format!("{}  {scope}  {:.0}  {name}{until}\n", token.id, token.created));
+    }
+    store.close().await;
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verbatim token revoke`.
+pub async fn revoke_token(config: &Config, id: &str) -> anyhow::Result<ExitCode> {
+    let store = open(config).await?;
+    let known = store.revoke_token(id).await?;
+    store.close().await;
+    if !known {
+        bail!("revoke token {id:?}: there is none with this id; see verbatim token list");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verbatim alarm list`.
+pub async fn list_alarms(config: &Config) -> anyhow::Result<ExitCode> {
+    let store = open(config).await?;
+    let mut text = String::new();
+    for alarm in store.alarms().await? {
+        let line = format!(
+            "{}  {:.0}  {:?}  {}: {}",
+            alarm.id, alarm.opened, alarm.kind, alarm.subject, alarm.detail
+        );
+        text.push_str(&(printable(&line) + "\n"));
+    }
+    store.close().await;
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verbatim alarm clear`.
+pub async fn clear_alarm(config: &Config, id: i64) -> anyhow::Result<ExitCode> {
+    let store = open(config).await?;
+    let open = store.clear_alarm(id).await?;
+    store.close().await;
+    if !open {
+        bail!("clear alarm {id}: no such alarm is open; see verbatim alarm list");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    Store::open(&config.store_path()?).await
+}

@@ -1,0 +1,198 @@
+//! Jobs: requests to verify one release, and the rules of their queue. Pure: the store keeps them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::version::Version;
+
+/// Why a release is to be verified; the order is the order of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// python.org announced it.
+    Release,
+    /// Somebody asked.
+    Request,
+    /// An input changed since it was verified.
+    Recheck,
+    /// It is older than this service.
+    Backfill,
+}
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It waits for a worker, or for the time of its next attempt.
+    Queued,
+    /// A worker holds its lease.
+    Running,
+    /// Operating errors lasted too long: an operator has to look.
+    Parked,
+    /// A record was made.
+    Done,
+    /// Whoever asked for it does not want it any more.
+    Cancelled,
+}
+
+/// A request to verify one release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// UUID version 7 (RFC 9562).
+    pub id: String,
+    /// The release.
+    pub version: Version,
+    /// The most urgent reason.
+    pub why: Why,
+    /// Where it is.
+    pub state: JobState,
+    /// When it was first wanted.
+    pub created: Timestamp,
+    /// Not before this time.
+    pub due: Timestamp,
+    /// When the last attempt began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Attempts that ended in trouble of ours.
+    pub attempts: u32,
+    /// The last trouble, in one sentence.
+    pub error: Option<String>,
+    /// What it waits for, if the release is not complete yet.
+    pub waiting: Option<String>,
+    /// A first rebuild did not match, and it is rebuilt once more before that is said.
+    pub confirming: bool,
+    /// The record that it ended in.
+    pub record: Option<String>,
+    /// Jobs that run before it, those that run now not counted; only while queued.
+    pub position: Option<u64>,
+}
+
+/// The right of one worker to run one job. A later lease of the same job has a greater fence, and
+/// then nothing can be recorded by this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: String,
+    /// Which lease of it this is.
+    pub fence: i64,
+    /// The release to verify.
+    pub version: Version,
+    /// Attempts that ended in trouble of ours before this one.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub first_error: Option<Timestamp>,
+}
+
+/// How a job with a verdict goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The record is in the store and the job is done.
+    Recorded,
+    /// It did not match for the first time: the job is queued again, and nothing is recorded.
+    Confirm,
+}
+
+/// The lease is another worker's now, or the job was cancelled: what this one found is dropped.
+#[derive(Debug, thiserror::Error)]
+#[error("job {job} is no longer this worker's")]
+pub struct LeaseLost {
+    /// The job.
+    pub job: String,
+}
+
+/// Queued and running jobs together; more are refused.
+pub const LIVE_JOBS_MAX: i64 = 10_000;
+
+impl Why {
+    /// As the store keeps it: lower runs first.
+    pub fn class(self) -> i64 {
+        match self {
+            Why::Release => 0,
+            Why::Request => 1,
+            Why::Recheck => 2,
+            Why::Backfill => 3,
+        }
+    }
+
+    /// The reason that the store keeps as `class`.
+    pub fn of_class(class: i64) -> Option<Why> {
+        [Why::Release, Why::Request, Why::Recheck, Why::Backfill]
+            .into_iter()
+            .find(|why| why.class() == class)
+    }
+
+    /// The word for it, as JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Release => "release",
+            Why::Request => "request",
+            Why::Recheck => "recheck",
+            Why::Backfill => "backfill",
+        }
+    }
+}
+
+impl JobState {
+    /// The word for it, as JSON and the store have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Parked => "parked",
+            JobState::Done => "done",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state that the store calls `name`.
+    pub fn named(name: &str) -> Option<JobState> {
+        use JobState::{Cancelled, Done, Parked, Queued, Running};
+        [Queued, Running, Parked, Done, Cancelled].into_iter().find(|state| state.as_str() == name)
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_over(self) -> bool {
+        match self {
+            JobState::Queued | JobState::Running | JobState::Parked => false,
+            JobState::Done | JobState::Cancelled => true,
+        }
+    }
+}
+
+/// When an operating error is tried again: `first` doubled with every attempt, at most four hours,
+/// and between half and all of that, so that many jobs do not come back at once. `fraction` is
+/// random, from 0 to 1.
+pub fn retry_delay(first: SignedDuration, attempts: u32, fraction: f64) -> SignedDuration {
+    const LONGEST: SignedDuration = SignedDuration::from_hours(4);
+    let doubled = first.saturating_mul(1_i32.checked_shl(attempts.min(20)).unwrap_or(i32::MAX));
+    let longest = doubled.min(LONGEST);
+    let part = 0.5 + fraction.clamp(0.0, 1.0) / 2.0;
+    SignedDuration::from_millis((longest.as_millis() as f64 * part) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_four_hours_and_never_falls_below_half() {
+        let first = SignedDuration::from_secs(30);
+        for (attempts, low, high) in [(0, 15, 30), (1, 30, 60), (5, 480, 960), (30, 7200, 14400)] {
+            assert_eq!(retry_delay(first, attempts, 0.0).as_secs(), low);
+            assert_eq!(retry_delay(first, attempts, 1.0).as_secs(), high);
+        }
+    }
+
+    #[test]
+    fn every_class_and_state_is_read_as_it_is_written() {
+        for why in [Why::Release, Why::Request, Why::Recheck, Why::Backfill] {
+            assert_eq!(Why::of_class(why.class()), Some(why));
+        }
+        use JobState::{Cancelled, Done, Parked, Queued, Running};
+        for state in [Queued, Running, Parked, Done, Cancelled] {
+            assert_eq!(JobState::named(state.as_str()), Some(state));
+        }
+        assert!(Why::Release < Why::Request && Why::Request < Why::Recheck);
+    }
+}

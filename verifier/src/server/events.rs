@@ -1,0 +1,126 @@
+//! A job's news while they happen: server-sent events, which end with the job.
+//!
+//! The id of an event is the place after its line in the journal, so that a client that was cut
+//! off goes on where it was.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::journal::{Journal, Line};
+use super::problem::Problem;
+use super::singles::known_job;
+use super::{App, Shared};
+use crate::queue::Job;
+
+/// How long a line waits at most until it is sent.
+const LOOK: Duration = Duration::from_millis(250);
+/// So that proxies do not think that the connection is dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// When to come again if too many follow jobs.
+const CROWDED_SECONDS: u64 = 30;
+/// The end of the last event's id.
+const LAST: &str = "-end";
+
+/// Follows a job: events `stage`, `log` and `state` with `{"at", "text"}`; the last one is a
+/// `state` with the job itself. `Last-Event-ID` goes on after that event.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/events",
+    params(("id" = String, Path), ("last-event-id" = Option<String>, Header)),
+    responses((status = 200, body = String, content_type = "text/event-stream"),
+        (status = 204, description = "there was nothing after that event")))]
+pub async fn follow(
+    State(app): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let job = known_job(&app, &id).await?;
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let seen = seen.unwrap_or_default();
+    if seen.ends_with(LAST) && job.state.is_over() {
+        // The answer that keeps a browser from asking again and again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let Ok(place) = app.followers.clone().try_acquire_owned() else {
+        let detail = "too many follow jobs now";
+        let crowded = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        return Err(crowded.after(CROWDED_SECONDS));
+    };
+    let offset = seen.trim_end_matches(LAST).parse().unwrap_or(0);
+    let tail = Tail { app, job: job.id, offset, journal: None, ended: false, _place: place };
+    let events = stream::unfold(tail, |mut tail| async move {
+        let news = tail.next().await?;
+        Some((stream::iter(news.into_iter().map(Ok::<Event, Infallible>)), tail))
+    });
+    let alive = KeepAlive::new().interval(SIGN_OF_LIFE);
+    Ok(Sse::new(events.flatten()).keep_alive(alive).into_response())
+}
+
+/// One client that follows one job.
+struct Tail {
+    app: Arc<App>,
+    job: String,
+    offset: u64,
+    journal: Option<Journal>,
+    ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Tail {
+    /// The next events; none when there will be no more.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        let mut ending = self.app.ending.clone();
+        while !self.ended && !*ending.borrow() {
+            match self.look().await {
+                Ok(news) if !news.is_empty() => return Some(news),
+                Ok(_) => {}
+                Err(error) => {
+                    // The client asks again, from where it is.
+                    let error = format!("{error:#}");
+                    tracing::warn!(job = self.job, error, "a job cannot be followed");
+                    return None;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = ending.changed() => {}
+            }
+        }
+        None
+    }
+
+    async fn look(&mut self) -> anyhow::Result<Vec<Event>> {
+        // Before the journal: what a worker writes, it writes before the job is over.
+        let over = self.app.site.store.job(&self.job).await?;
+        let over = over.filter(|job| job.state.is_over());
+        if self.journal.is_none() {
+            self.journal = Journal::open(&self.app.site.journals, &self.job, self.offset).await?;
+        }
+        if let Some(journal) = &mut self.journal {
+            let lines = journal.lines().await?;
+            if let Some(last) = lines.last() {
+                self.offset = last.end;
+                return lines.iter().map(event).collect();
+            }
+        }
+        let Some(job) = over else { return Ok(Vec::new()) };
+        self.ended = true;
+        Ok(vec![last_event(self.offset, job)?])
+    }
+}
+
+fn event(line: &Line) -> anyhow::Result<Event> {
+    let event = Event::default().id(line.end.to_string()).event(line.entry.kind.as_str());
+    Ok(event.json_data(&line.entry)?)
+}
+
+fn last_event(offset: u64, job: Job) -> anyhow::Result<Event> {
+    let event = Event::default().id(format!("{offset}{LAST}")).event("state");
+    Ok(event.json_data(super::model::JobShown::from(job))?)
+}

@@ -1,0 +1,136 @@
+//! The HTTP server: on-demand requests and the operations API, on one listener.
+//!
+//! It promises: everything from outside is bounded in size, time and number; every error is a
+//! problem document (RFC 9457); what a client sees is in the store. It never fetches anything and
+//! never runs a job: it queues them, and wakes the worker.
+
+mod answer;
+mod connection;
+mod cursor;
+mod events;
+mod gate;
+mod health;
+mod journal;
+mod lists;
+mod model;
+mod openapi;
+mod problem;
+mod requests;
+mod singles;
+mod token;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use url::Url;
+
+use crate::store::Store;
+
+pub use openapi::document as openapi_document;
+pub use token::fresh as fresh_token;
+
+/// The longest body of a request.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Clients that follow jobs at once.
+const FOLLOWERS_MAX: usize = 200;
+
+/// Why this service is not ready; empty if it is.
+pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What the server shows, and whom it wakes.
+#[derive(Clone)]
+pub struct Site {
+    /// Where everything is read from, and requests are kept.
+    pub store: Store,
+    /// Directory with one `<job id>.ndjson` a job, to which its worker appends lines
+    /// `{"at": …, "kind": "stage"|"log"|"state", "text": …}`.
+    pub journals: PathBuf,
+    /// Directory with one directory of reports a record.
+    pub reports: PathBuf,
+    /// What the operator decides.
+    pub settings: Arc<Settings>,
+    /// Told when a job was queued.
+    pub wake: Arc<Notify>,
+    /// Asked by `/readyz`.
+    pub health: Health,
+}
+
+/// What the operator decides about the server: the section `[server]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Where people reach the server, without a slash at its end.
+    pub public_url: Url,
+    /// Whether a request for a rebuild is taken without a token.
+    pub anonymous_requests: bool,
+    /// Requests without a token in one hour from one address (IPv6: one network of 64 bits).
+    pub requests_per_hour_each: u32,
+    /// Requests without a token in one hour from everybody.
+    pub requests_per_hour_total: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        // Invariant: a URL written here parses.
+        let public_url = Url::parse("http://127.0.0.1:8470").expect("a built-in URL parses");
+        Settings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)),
+            public_url,
+            anonymous_requests: false,
+            requests_per_hour_each: 6,
+            requests_per_hour_total: 60,
+        }
+    }
+}
+
+impl Settings {
+    /// The URL of `path`, which begins with a slash, as people reach it.
+    fn public(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// What every handler shares.
+struct App {
+    site: Site,
+    gate: gate::Gate,
+    followers: Arc<Semaphore>,
+    /// True when the server is told to stop: whoever follows a job is let go.
+    ending: watch::Receiver<bool>,
+}
+
+type Shared = axum::extract::State<Arc<App>>;
+
+/// Serves `site` on `listener` until `shutdown`; then answers what it has begun, for at most a
+/// few seconds.
+pub async fn serve(
+    site: Site,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (end, ending) = watch::channel(false);
+    let gate = gate::Gate::new(&site.settings);
+    let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+    let app = App { site, gate, followers, ending };
+    connection::serve(router(Arc::new(app)), listener, shutdown, end).await
+}
+
+fn router(app: Arc<App>) -> Router {
+    let (router, _) = openapi::routes().split_for_parts();
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(answer::finish))
+        .with_state(app)
+}

@@ -1,0 +1,341 @@
+//! What the API shows: the documented shape of each answer, apart from how the store keeps it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
+use crate::queue::{Job, JobState, Why};
+use crate::release::Release;
+use crate::store::{ArtifactRow, RecordRow, ReleaseRow};
+
+/// What a client wants.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// A version that python.org announces, `3.13.5`.
+    #[schema(max_length = 64)]
+    pub version: String,
+}
+
+/// A request that was taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Taken {
+    /// The request's id. Who knows it can take the request back.
+    pub request: String,
+    /// The job that answers it; others may have asked for the same one.
+    pub job: String,
+    /// Its place in the queue, 1 is next; null if it runs already.
+    pub position: Option<u64>,
+    /// When it will begin, as far as can be told.
+    pub expected_start: Option<Timestamp>,
+    /// Where people look.
+    pub page: String,
+}
+
+/// A job: a release that is to be, is being or was verified.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobShown {
+    pub id: String,
+    /// The release.
+    pub version: String,
+    /// The most urgent reason: `release`, `request`, `recheck` or `backfill`.
+    #[schema(value_type = String)]
+    pub why: Why,
+    /// `queued`, `running`, `parked`, `done` or `cancelled`.
+    #[schema(value_type = String)]
+    pub state: JobState,
+    /// When it was first wanted.
+    pub created: Timestamp,
+    /// It does not begin before this time.
+    pub due: Timestamp,
+    /// When the last attempt began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Attempts that ended in trouble of ours.
+    pub attempts: u32,
+    /// The last trouble.
+    pub error: Option<String>,
+    /// What the release still lacks.
+    pub waiting: Option<String>,
+    /// A first rebuild did not match, and it is rebuilt once more before that is said.
+    pub confirming: bool,
+    /// The record that it ended in.
+    pub record: Option<String>,
+    /// Its place in the queue, 1 is next; only of a single job, while it is queued.
+    pub position: Option<u64>,
+}
+
+impl From<Job> for JobShown {
+    fn from(job: Job) -> JobShown {
+        JobShown {
+            id: job.id,
+            version: job.version.to_string(),
+            why: job.why,
+            state: job.state,
+            created: job.created,
+            due: job.due,
+            started: job.started,
+            finished: job.finished,
+            attempts: job.attempts,
+            error: job.error,
+            waiting: job.waiting,
+            confirming: job.confirming,
+            record: job.record,
+            position: job.position,
+        }
+    }
+}
+
+/// When a queued job begins, if the jobs before it take as long as the last ones did: none if it
+/// is not queued, or no job was ever done. One job runs at a time.
+pub fn expected_start(
+    job: &Job,
+    running: i64,
+    usual_ms: Option<i64>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let before = i64::try_from(job.position?.saturating_sub(1)).ok()?.checked_add(running)?;
+    let wait = SignedDuration::from_millis(usual_ms?.max(0).checked_mul(before)?);
+    Some(now.checked_add(wait).ok()?.max(job.due))
+}
+
+/// A record in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordListed {
+    pub id: String,
+    /// The release.
+    pub version: String,
+    /// `pass`, `fail` or `not_built`.
+    pub status: String,
+    /// When the last verdict was known.
+    pub finished: String,
+}
+
+impl From<RecordRow> for RecordListed {
+    fn from(row: RecordRow) -> RecordListed {
+        let version = row.version.to_string();
+        RecordListed { id: row.id, version, status: row.status, finished: row.finished }
+    }
+}
+
+/// A release in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReleaseListed {
+    pub version: String,
+    /// `3.13`.
+    pub series: String,
+    /// The date that python.org gives.
+    pub announced: Timestamp,
+    /// `pass`, `fail` or `not_built` of the newest record; null if not checked yet.
+    pub status: Option<String>,
+    /// The newest record.
+    pub record: Option<String>,
+}
+
+impl From<ReleaseRow> for ReleaseListed {
+    fn from(row: ReleaseRow) -> ReleaseListed {
+        ReleaseListed {
+            version: row.version.to_string(),
+            series: row.series,
+            announced: row.announced,
+            status: row.status,
+            record: row.record,
+        }
+    }
+}
+
+/// A release and its files.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReleaseShown {
+    #[serde(flatten)]
+    pub release: ReleaseListed,
+    /// Its source files, as python.org claims them; null if they were never asked for.
+    pub files: Option<Vec<FileShown>>,
+}
+
+/// A published file, as claimed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FileShown {
+    pub name: String,
+    pub url: String,
+    pub size: Option<u64>,
+    pub sha256: Option<String>,
+    pub md5: Option<String>,
+}
+
+impl ReleaseShown {
+    /// What the list and the files say.
+    pub fn new(row: ReleaseRow, release: Option<Release>) -> ReleaseShown {
+        let shown = |release: Release| release.files.into_iter().map(FileShown::from).collect();
+        ReleaseShown { release: row.into(), files: release.map(shown) }
+    }
+}
+
+impl From<crate::release::PublishedFile> for FileShown {
+    fn from(file: crate::release::PublishedFile) -> FileShown {
+        FileShown {
+            name: file.name.to_string(),
+            url: file.url.to_string(),
+            size: file.size,
+            sha256: file.sha256.map(|digest| digest.to_string()),
+            md5: file.md5.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+/// What a record says of a file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArtifactListed {
+    /// The record.
+    pub record: String,
+    /// Its release.
+    pub version: String,
+    /// File name.
+    pub name: String,
+    /// `reproduced`, `different` or `not_built`.
+    pub verdict: String,
+    /// How close; null when not built.
+    pub tier: Option<String>,
+    /// SHA-256 of the published bytes.
+    pub published: String,
+    /// SHA-256 of the rebuilt bytes.
+    pub rebuilt: Option<String>,
+}
+
+impl From<ArtifactRow> for ArtifactListed {
+    fn from(row: ArtifactRow) -> ArtifactListed {
+        ArtifactListed {
+            record: row.record,
+            version: row.version.to_string(),
+            name: row.name,
+            verdict: row.verdict,
+            tier: row.tier,
+            published: row.published,
+            rebuilt: row.rebuilt,
+        }
+    }
+}
+
+/// Something that was seen of python.org's world.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ObservationListed {
+    pub at: Timestamp,
+    #[schema(value_type = String)]
+    pub kind: ObservationKind,
+    /// The release it is about.
+    pub version: Option<String>,
+    /// The file or tag it is about.
+    pub artifact: Option<String>,
+    /// One sentence with both values.
+    pub detail: String,
+}
+
+impl From<Observation> for ObservationListed {
+    fn from(seen: Observation) -> ObservationListed {
+        ObservationListed {
+            at: seen.at,
+            kind: seen.kind,
+            version: seen.version.map(|version| version.to_string()),
+            artifact: seen.artifact,
+            detail: seen.detail,
+        }
+    }
+}
+
+/// What an operator has to look at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlarmListed {
+    /// Its number, by which it is cleared.
+    pub id: i64,
+    #[schema(value_type = String)]
+    pub kind: AlarmKind,
+    /// The file, tag, release, job or webhook.
+    pub subject: String,
+    /// One sentence.
+    pub detail: String,
+    /// Since when.
+    pub opened: Timestamp,
+}
+
+impl From<Alarm> for AlarmListed {
+    fn from(alarm: Alarm) -> AlarmListed {
+        AlarmListed {
+            id: alarm.id,
+            kind: alarm.kind,
+            subject: alarm.subject,
+            detail: alarm.detail,
+            opened: alarm.opened,
+        }
+    }
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    pub feed: FeedStatus,
+    pub queue: QueueStatus,
+    /// Open alarms.
+    pub alarms: usize,
+}
+
+/// How python.org is watched.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeedStatus {
+    /// When its list was last read without trouble.
+    pub last_success: Option<String>,
+    /// When it is read next.
+    pub next_check: Option<String>,
+    /// The trouble of the last attempt; null if there was none.
+    pub last_error: Option<String>,
+    /// Requests that python.org's API still allows today.
+    pub requests_left: u32,
+}
+
+/// How much there is to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueueStatus {
+    pub queued: i64,
+    pub running: i64,
+    pub parked: i64,
+    /// The median of the last twenty jobs; null before the first.
+    pub usual_duration_ms: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_begins_when_those_before_it_have_taken_their_usual_time() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut job = Job {
+            id: String::new(),
+            version: "3.13.5".parse().unwrap(),
+            why: Why::Request,
+            state: JobState::Queued,
+            created: now,
+            due: now,
+            started: None,
+            finished: None,
+            attempts: 0,
+            error: None,
+            waiting: None,
+            confirming: false,
+            record: None,
+            position: Some(3),
+        };
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let minute = Some(60_000);
+        let expected = Some("2026-01-01T00:03:00Z".to_owned());
+        assert_eq!(text(expected_start(&job, 1, minute, now)), expected);
+        assert_eq!(expected_start(&job, 1, None, now), None);
+        job.due = "2026-01-02T00:00:00Z".parse().unwrap();
+        assert_eq!(expected_start(&job, 1, minute, now), Some(job.due));
+        job.position = None;
+        assert_eq!(expected_start(&job, 1, minute, now), None);
+    }
+}

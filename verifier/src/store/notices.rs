@@ -1,0 +1,234 @@
+//! What an operator has to hear: observations, alarms; and the daemon's small memory: facts, and
+//! how often python.org's API was asked.
+
+use anyhow::Context;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Store, name_of, named, time};
+use crate::clock;
+use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
+use crate::record::Record;
+
+/// The API's allowance is for this long.
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+impl Store {
+    /// Observations before the place `before`, newest first, with their places.
+    pub async fn observations(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<(i64, Observation)>> {
+        let rows =
+            sqlx::query("SELECT * FROM observations WHERE seq < ? ORDER BY seq DESC LIMIT ?")
+                .bind(before.unwrap_or(i64::MAX))
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await
+                .context("list the observations")?;
+        rows.iter().map(|row| Ok((row.try_get("seq")?, observation(row)?))).collect()
+    }
+
+    /// Opens an alarm, unless the same one is open.
+    pub async fn raise(&self, kind: AlarmKind, subject: &str, detail: &str) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        raise(&mut writing, kind, subject, detail).await?;
+        writing.commit().await.context("open an alarm")
+    }
+
+    /// The trouble is over; nothing happens if there was none.
+    pub async fn settle_alarm(&self, kind: AlarmKind, subject: &str) -> anyhow::Result<()> {
+        let query = "UPDATE alarms SET cleared_ms = ?
+            WHERE kind = ? AND subject = ? AND cleared_ms IS NULL";
+        sqlx::query(query)
+            .bind(clock::now_ms())
+            .bind(name_of(&kind)?)
+            .bind(subject)
+            .execute(&self.writer)
+            .await
+            .context("clear an alarm")?;
+        Ok(())
+    }
+
+    /// An operator has looked at it; false if no such alarm is open.
+    pub async fn clear_alarm(&self, id: i64) -> anyhow::Result<bool> {
+        let query = "UPDATE alarms SET cleared_ms = ? WHERE seq = ? AND cleared_ms IS NULL";
+        let done = sqlx::query(query).bind(clock::now_ms()).bind(id).execute(&self.writer);
+        Ok(done.await.context("clear an alarm")?.rows_affected() == 1)
+    }
+
+    /// Open alarms, oldest first.
+    pub async fn alarms(&self) -> anyhow::Result<Vec<Alarm>> {
+        let rows = sqlx::query("SELECT * FROM alarms WHERE cleared_ms IS NULL ORDER BY seq")
+            .fetch_all(&self.readers)
+            .await
+            .context("list the alarms")?;
+        rows.iter().map(alarm).collect()
+    }
+
+    /// Takes one request to the API out of the day's `allowance`; gives how many are left, none if
+    /// there was none left to take.
+    pub async fn take_api_request(&self, allowance: u32) -> anyhow::Result<Option<u32>> {
+        let now = clock::now_ms();
+        let mut writing = self.write().await?;
+        sqlx::query("DELETE FROM api_requests WHERE at_ms <= ?")
+            .bind(now - DAY_MS)
+            .execute(&mut *writing)
+            .await
+            .context("forget old requests")?;
+        let used: u32 = sqlx::query_scalar("SELECT COUNT(*) FROM api_requests")
+            .fetch_one(&mut *writing)
+            .await
+            .context("count requests")?;
+        if used >= allowance {
+            return Ok(None);
+        }
+        sqlx::query("INSERT INTO api_requests (at_ms) VALUES (?)")
+            .bind(now)
+            .execute(&mut *writing)
+            .await
+            .context("count a request")?;
+        writing.commit().await.context("count a request")?;
+        Ok(Some(allowance - used - 1))
+    }
+
+    /// Requests to the API within the last day.
+    pub async fn api_requests(&self) -> anyhow::Result<u32> {
+        sqlx::query_scalar("SELECT COUNT(*) FROM api_requests WHERE at_ms > ?")
+            .bind(clock::now_ms() - DAY_MS)
+            .fetch_one(&self.readers)
+            .await
+            .context("count requests")
+    }
+
+    /// A single fact.
+    pub async fn fact(&self, name: &str) -> anyhow::Result<Option<String>> {
+        sqlx::query_scalar("SELECT value FROM facts WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+            .with_context(|| format!("read {name}"))
+    }
+
+    /// Keeps a single fact.
+    pub async fn set_fact(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        sqlx::query(
+            "INSERT INTO facts (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = ?2",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&self.writer)
+        .await
+        .with_context(|| format!("keep {name}"))?;
+        Ok(())
+    }
+
+    /// The wall clock was set by so much: what is due moves along.
+    pub async fn move_times(&self, milliseconds: i64) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        for query in [
+            "UPDATE jobs SET due_ms = due_ms + ? WHERE state = 'queued'",
+            "UPDATE api_requests SET at_ms = at_ms + ?",
+            "UPDATE deliveries SET due_ms = due_ms + ? WHERE state = 'due'",
+        ] {
+            sqlx::query(query)
+                .bind(milliseconds)
+                .execute(&mut *writing)
+                .await
+                .context("move what is due with the clock")?;
+        }
+        for query in
+            ["UPDATE files SET head_due_ms = head_due_ms + ?1, hash_due_ms = hash_due_ms + ?1"]
+        {
+            sqlx::query(query)
+                .bind(milliseconds)
+                .execute(&mut *writing)
+                .await
+                .context("move what is due with the clock")?;
+        }
+        writing.commit().await.context("move what is due with the clock")
+    }
+}
+
+/// Two rebuilds of one job did not agree.
+pub(super) async fn unstable(
+    writing: &mut Transaction<'static, Sqlite>,
+    record: &Record,
+    first: &str,
+) -> anyhow::Result<()> {
+    let observation = Observation {
+        at: clock::now(),
+        kind: ObservationKind::RebuildUnstable,
+        version: Some(record.release.version.clone()),
+        artifact: None,
+        detail: format!("the first rebuild gave {first}; the second, record {}, not", record.id),
+    };
+    observe(writing, &observation).await
+}
+
+/// Stores an observation, and opens the alarm that goes with it.
+pub(super) async fn observe(
+    writing: &mut Transaction<'static, Sqlite>,
+    observation: &Observation,
+) -> anyhow::Result<()> {
+    let version = observation.version.as_ref().map(ToString::to_string);
+    sqlx::query(
+        "INSERT INTO observations (at_ms, kind, version, artifact, detail) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(observation.at.as_millisecond())
+    .bind(name_of(&observation.kind)?)
+    .bind(&version)
+    .bind(&observation.artifact)
+    .bind(&observation.detail)
+    .execute(&mut **writing)
+    .await
+    .context("keep an observation")?;
+    let Some(kind) = observation.kind.alarm() else { return Ok(()) };
+    let subject = observation.artifact.clone().or(version).unwrap_or_default();
+    raise(writing, kind, &subject, &observation.detail).await
+}
+
+async fn raise(
+    writing: &mut Transaction<'static, Sqlite>,
+    kind: AlarmKind,
+    subject: &str,
+    detail: &str,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO alarms (kind, subject, detail, opened_ms) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(name_of(&kind)?)
+    .bind(subject)
+    .bind(detail)
+    .bind(clock::now_ms())
+    .execute(&mut **writing)
+    .await
+    .context("open an alarm")?;
+    Ok(())
+}
+
+fn observation(row: &SqliteRow) -> anyhow::Result<Observation> {
+    let version: Option<String> = row.try_get("version")?;
+    Ok(Observation {
+        at: time(row.try_get("at_ms")?)?,
+        kind: named(row.try_get("kind")?)?,
+        version: version.map(|text| text.parse()).transpose()?,
+        artifact: row.try_get("artifact")?,
+        detail: row.try_get("detail")?,
+    })
+}
+
+fn alarm(row: &SqliteRow) -> anyhow::Result<Alarm> {
+    let cleared: Option<i64> = row.try_get("cleared_ms")?;
+    Ok(Alarm {
+        id: row.try_get("seq")?,
+        kind: named(row.try_get("kind")?)?,
+        subject: row.try_get("subject")?,
+        detail: row.try_get("detail")?,
+        opened: time(row.try_get("opened_ms")?)?,
+        cleared: cleared.map(time).transpose()?,
+    })
+}

@@ -1,0 +1,80 @@
+//! What only the server asks: parts of long lists, and totals that are read, not counted.
+
+use anyhow::Context;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{ArtifactRow, Store};
+
+/// How much there ever was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Jobs ever queued.
+    pub jobs: i64,
+    /// Records.
+    pub records: i64,
+}
+
+impl Store {
+    /// The files whose published bytes have this SHA-256, newest record first, after the record
+    /// and place `after`; with their records and places.
+    pub async fn artifacts_page(
+        &self,
+        sha256: &str,
+        after: Option<(i64, i64)>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<((i64, i64), ArtifactRow)>> {
+        let (seq, place) = after.unwrap_or((i64::MAX, 0));
+        let rows = sqlx::query(
+            "SELECT seq, place, id, version, name, verdict, tier, published, rebuilt
+             FROM artifacts JOIN records USING (seq)
+             WHERE published = ?1 AND (seq < ?2 OR seq = ?2 AND place > ?3)
+             ORDER BY seq DESC, place LIMIT ?4",
+        )
+        .bind(sha256)
+        .bind(seq)
+        .bind(place)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("look up a file")?;
+        rows.iter().map(placed).collect()
+    }
+
+    /// Totals, in the same time whatever they are.
+    pub async fn totals(&self) -> anyhow::Result<Totals> {
+        let row = sqlx::query(
+            "SELECT (SELECT COALESCE(MAX(seq), 0) FROM jobs) AS jobs,
+                 (SELECT COALESCE(MAX(seq), 0) FROM records) AS records",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .context("read the totals")?;
+        Ok(Totals { jobs: row.try_get("jobs")?, records: row.try_get("records")? })
+    }
+
+    /// How many releases have which status; `not_checked` if none yet.
+    pub async fn release_statuses(&self) -> anyhow::Result<Vec<(String, i64)>> {
+        let rows = sqlx::query(
+            "SELECT COALESCE(status, 'not_checked') AS status, COUNT(*) AS count
+             FROM releases GROUP BY 1 ORDER BY 1",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("count the releases")?;
+        rows.iter().map(|row| Ok((row.try_get("status")?, row.try_get("count")?))).collect()
+    }
+}
+
+fn placed(row: &SqliteRow) -> anyhow::Result<((i64, i64), ArtifactRow)> {
+    let artifact = ArtifactRow {
+        record: row.try_get("id")?,
+        version: row.try_get::<String, _>("version")?.parse()?,
+        name: row.try_get("name")?,
+        verdict: row.try_get("verdict")?,
+        tier: row.try_get("tier")?,
+        published: row.try_get("published")?,
+        rebuilt: row.try_get("rebuilt")?,
+    };
+    Ok(((row.try_get("seq")?, row.try_get("place")?), artifact))
+}

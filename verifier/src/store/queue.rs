@@ -1,0 +1,467 @@
+//! The queue: jobs, the requests for them, and leases.
+//!
+//! A worker that was given up can never record: every write of a worker names the fence of its
+//! lease, in the transaction that writes. Leases do not expire by the wall clock, which may be set:
+//! whoever looks at [`Store::beats`] twice and sees no sign of life in between may take the job.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Store, records, time};
+use crate::clock;
+use crate::fault;
+use crate::queue::{Job, JobState, LIVE_JOBS_MAX, Lease, LeaseLost, Settled, Why};
+use crate::record::{Record, RecordStatus};
+use crate::version::Version;
+
+const JOB: &str = "SELECT *,
+    CASE state WHEN 'queued' THEN (
+        SELECT COUNT(*) + 1 FROM jobs AS other WHERE other.state = 'queued'
+        AND (other.class, other.place) < (jobs.class, jobs.place)
+    ) END AS position FROM jobs WHERE id = ?";
+
+impl Store {
+    /// Wants `version` verified for a reason of our own. One job a release: if there is one
+    /// already, it gets the more urgent reason.
+    pub async fn enqueue(&self, version: &Version, why: Why) -> anyhow::Result<Job> {
+        let mut writing = self.write().await?;
+        let id = want(&mut writing, version, why).await?;
+        writing.commit().await.context("queue a job")?;
+        self.job(&id).await?.context("read the job that was queued")
+    }
+
+    /// Wants `version` verified because `asked_by` asks; gives the request's id, which cancels it.
+    pub async fn request(
+        &self,
+        version: &Version,
+        asked_by: &str,
+    ) -> anyhow::Result<(String, Job)> {
+        let mut writing = self.write().await?;
+        let job = want(&mut writing, version, Why::Request).await?;
+        let request = uuid::Uuid::now_v7().to_string();
+        sqlx::query("INSERT INTO requests (id, job, asked_by, at_ms) VALUES (?, ?, ?, ?)")
+            .bind(&request)
+            .bind(&job)
+            .bind(asked_by)
+            .bind(clock::now_ms())
+            .execute(&mut *writing)
+            .await
+            .context("keep a request")?;
+        fault::point("request.before")?;
+        writing.commit().await.context("keep a request")?;
+        fault::point("request.after")?;
+        let job = self.job(&job).await?.context("read the job that was asked for")?;
+        Ok((request, job))
+    }
+
+    /// Takes a request back. A job that nobody else wants is cancelled, even while it runs. None
+    /// if there is no such request.
+    pub async fn cancel(&self, request: &str) -> anyhow::Result<Option<Job>> {
+        let mut writing = self.write().await?;
+        let job: Option<String> = sqlx::query_scalar(
+            "UPDATE requests SET cancelled_ms = COALESCE(cancelled_ms, ?) WHERE id = ?
+             RETURNING job",
+        )
+        .bind(clock::now_ms())
+        .bind(request)
+        .fetch_optional(&mut *writing)
+        .await
+        .context("take back a request")?;
+        let Some(job) = job else { return Ok(None) };
+        let unwanted = "NOT EXISTS (SELECT 1 FROM requests
+            WHERE requests.job = jobs.id AND cancelled_ms IS NULL)";
+        let cancel = format!(
+            "UPDATE jobs SET state = 'cancelled', finished_ms = ?, fence = fence + 1
+             WHERE id = ? AND state IN ('queued', 'running', 'parked') AND base_class IS NULL
+             AND {unwanted}"
+        );
+        let lower = format!(
+            "UPDATE jobs SET class = base_class WHERE id = ? AND state = 'queued'
+             AND base_class IS NOT NULL AND {unwanted}"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(cancel))
+            .bind(clock::now_ms())
+            .bind(&job)
+            .execute(&mut *writing)
+            .await
+            .context("cancel a job")?;
+        sqlx::query(sqlx::AssertSqlSafe(lower))
+            .bind(&job)
+            .execute(&mut *writing)
+            .await
+            .context("lower a job")?;
+        writing.commit().await.context("take back a request")?;
+        self.job(&job).await
+    }
+
+    /// Gives the first job that is due to `worker`.
+    pub async fn claim(&self, worker: &str) -> anyhow::Result<Option<Lease>> {
+        let now = clock::now_ms();
+        let mut writing = self.write().await?;
+        let row = sqlx::query(
+            "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
+                 started_ms = ?, waiting = NULL
+             WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND due_ms <= ?
+                 ORDER BY class, place LIMIT 1)
+             RETURNING id, fence, version, attempts, first_error_ms",
+        )
+        .bind(worker)
+        .bind(now)
+        .bind(now)
+        .fetch_optional(&mut *writing)
+        .await
+        .context("take a job")?;
+        let Some(row) = row else { return Ok(None) };
+        fault::point("claim.before")?;
+        writing.commit().await.context("take a job")?;
+        fault::point("claim.after")?;
+        let first_error: Option<i64> = row.try_get("first_error_ms")?;
+        Ok(Some(Lease {
+            job: row.try_get("id")?,
+            fence: row.try_get("fence")?,
+            version: row.try_get::<String, _>("version")?.parse()?,
+            attempts: row.try_get("attempts")?,
+            first_error: first_error.map(time).transpose()?,
+        }))
+    }
+
+    /// A sign of life; an error if the lease is lost.
+    pub async fn beat(&self, lease: &Lease) -> anyhow::Result<()> {
+        let query = "UPDATE jobs SET beat = beat + 1
+            WHERE id = ? AND fence = ? AND state = 'running'";
+        let done = sqlx::query(query)
+            .bind(&lease.job)
+            .bind(lease.fence)
+            .execute(&self.writer)
+            .await
+            .context("show a sign of life")?;
+        held(done.rows_affected(), lease)
+    }
+
+    /// Puts the job back as it was: this worker is told to stop.
+    pub async fn put_back(&self, lease: &Lease) -> anyhow::Result<()> {
+        fault::point("release.before")?;
+        let query = "UPDATE jobs SET state = 'queued', worker = NULL
+            WHERE id = ? AND fence = ? AND state = 'running'";
+        let done = sqlx::query(query)
+            .bind(&lease.job)
+            .bind(lease.fence)
+            .execute(&self.writer)
+            .await
+            .context("put a job back")?;
+        fault::point("release.after")?;
+        held(done.rows_affected(), lease)
+    }
+
+    /// The release is not complete yet: look again at `due`. This is no error.
+    pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
+        let query = "UPDATE jobs SET state = 'queued', worker = NULL, waiting = ?, due_ms = ?
+            WHERE id = ? AND fence = ? AND state = 'running'";
+        let done = sqlx::query(query)
+            .bind(reason)
+            .bind(due.as_millisecond())
+            .bind(&lease.job)
+            .bind(lease.fence)
+            .execute(&self.writer)
+            .await
+            .context("let a job wait")?;
+        held(done.rows_affected(), lease)
+    }
+
+    /// Trouble of ours: the job runs again at `due`, or is parked if that is none.
+    pub async fn retry(
+        &self,
+        lease: &Lease,
+        error: &str,
+        due: Option<Timestamp>,
+    ) -> anyhow::Result<()> {
+        let now = clock::now_ms();
+        let state = if due.is_some() { JobState::Queued } else { JobState::Parked };
+        let done = sqlx::query(
+            "UPDATE jobs SET state = ?, worker = NULL, attempts = attempts + 1, error = ?,
+                 first_error_ms = COALESCE(first_error_ms, ?), due_ms = ?
+             WHERE id = ? AND fence = ? AND state = 'running'",
+        )
+        .bind(state.as_str())
+        .bind(error)
+        .bind(now)
+        .bind(due.map_or(now, |due| due.as_millisecond()))
+        .bind(&lease.job)
+        .bind(lease.fence)
+        .execute(&self.writer)
+        .await
+        .context("note a job's trouble")?;
+        held(done.rows_affected(), lease)
+    }
+
+    /// The end of an attempt that came to a verdict. A pass is recorded. The first verdict of a job
+    /// that is no pass is not: the job is queued again, to be rebuilt cleanly, and the second one
+    /// is recorded whatever it says.
+    pub async fn settle(&self, lease: &Lease, record: &Record) -> anyhow::Result<Settled> {
+        let mut writing = self.write().await?;
+        let row = sqlx::query(
+            "SELECT unconfirmed FROM jobs WHERE id = ? AND fence = ? AND state = 'running'",
+        )
+        .bind(&lease.job)
+        .bind(lease.fence)
+        .fetch_optional(&mut *writing)
+        .await
+        .context("look at a job")?;
+        let Some(row) = row else { return Err(LeaseLost { job: lease.job.clone() }.into()) };
+        let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
+        let settled = match (record.status, &unconfirmed) {
+            (RecordStatus::Fail | RecordStatus::NotBuilt, None) => {
+                confirm(&mut writing, lease, record).await?;
+                Settled::Confirm
+            }
+            (RecordStatus::Pass | RecordStatus::Fail | RecordStatus::NotBuilt, _) => {
+                records::insert(&mut writing, record).await?;
+                finish(&mut writing, lease, record).await?;
+                if let Some(first) = unconfirmed.filter(|first| *first != fingerprint(record)) {
+                    super::notices::unstable(&mut writing, record, &first).await?;
+                }
+                Settled::Recorded
+            }
+        };
+        fault::point("settle.before")?;
+        writing.commit().await.context("record a verdict")?;
+        fault::point("settle.after")?;
+        Ok(settled)
+    }
+
+    /// The signs of life of all running jobs: job, fence, beat.
+    pub async fn beats(&self) -> anyhow::Result<Vec<(String, i64, i64)>> {
+        let rows = sqlx::query("SELECT id, fence, beat FROM jobs WHERE state = 'running'")
+            .fetch_all(&self.readers)
+            .await
+            .context("look for dead workers")?;
+        let beat =
+            |row: &SqliteRow| Ok((row.try_get("id")?, row.try_get("fence")?, row.try_get("beat")?));
+        rows.iter().map(beat).collect()
+    }
+
+    /// Queues a job again whose worker has shown no sign of life since `beat`.
+    pub async fn give_up(&self, job: &str, fence: i64, beat: i64) -> anyhow::Result<()> {
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', worker = NULL, fence = fence + 1
+             WHERE id = ? AND fence = ? AND beat = ? AND state = 'running'",
+        )
+        .bind(job)
+        .bind(fence)
+        .bind(beat)
+        .execute(&self.writer)
+        .await
+        .context("give up a dead worker")?;
+        Ok(())
+    }
+
+    /// One job.
+    pub async fn job(&self, id: &str) -> anyhow::Result<Option<Job>> {
+        let row = sqlx::query(JOB)
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await
+            .with_context(|| format!("read job {id}"))?;
+        row.as_ref().map(job).transpose()
+    }
+
+    /// Jobs before the place `before`, newest first, with their places.
+    pub async fn jobs(
+        &self,
+        state: Option<JobState>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<(i64, Job)>> {
+        let rows = sqlx::query(
+            "SELECT *, NULL AS position FROM jobs
+             WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?",
+        )
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(state.map(JobState::as_str))
+        .bind(state.map(JobState::as_str))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("list the jobs")?;
+        rows.iter().map(|row| Ok((row.try_get("seq")?, job(row)?))).collect()
+    }
+
+    /// Jobs that are not over, in the order in which they run: running, queued, parked.
+    pub async fn live_jobs(&self, limit: u32) -> anyhow::Result<Vec<Job>> {
+        let rows = sqlx::query(
+            "SELECT *, CASE state WHEN 'queued' THEN SUM(state = 'queued') OVER (
+                 ORDER BY class, place ROWS UNBOUNDED PRECEDING) END AS position
+             FROM jobs WHERE state IN ('queued', 'running', 'parked')
+             ORDER BY state = 'parked', state = 'queued', class, place LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("list the queue")?;
+        rows.iter().map(job).collect()
+    }
+
+    /// How many jobs are queued, running and parked.
+    pub async fn queue_lengths(&self) -> anyhow::Result<[i64; 3]> {
+        let row = sqlx::query(
+            "SELECT COALESCE(SUM(state = 'queued'), 0) AS queued,
+                 COALESCE(SUM(state = 'running'), 0) AS running,
+                 COALESCE(SUM(state = 'parked'), 0) AS parked
+             FROM jobs WHERE state IN ('queued', 'running', 'parked')",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .context("measure the queue")?;
+        Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
+    }
+
+    /// The median time that the last twenty jobs took, in milliseconds; none before the first.
+    pub async fn usual_duration_ms(&self) -> anyhow::Result<Option<i64>> {
+        let mut durations: Vec<i64> = sqlx::query_scalar(
+            "SELECT finished_ms - started_ms FROM jobs WHERE state = 'done'
+             ORDER BY finished_ms DESC LIMIT 20",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("measure the last jobs")?;
+        durations.sort_unstable();
+        Ok(durations.get(durations.len() / 2).copied())
+    }
+}
+
+/// The job of `version` that is not over, with at least this urgency.
+pub(super) async fn want(
+    writing: &mut Transaction<'static, Sqlite>,
+    version: &Version,
+    why: Why,
+) -> anyhow::Result<String> {
+    let base = (why != Why::Request).then_some(why.class());
+    let now = clock::now_ms();
+    // A parked job is tried again at once: somebody asks for it now.
+    let live: Option<String> = sqlx::query_scalar(
+        "UPDATE jobs SET
+             place = CASE WHEN ?1 < class THEN (SELECT MAX(place) + 1 FROM jobs) ELSE place END,
+             class = MIN(class, ?1),
+             base_class = CASE WHEN ?2 IS NULL THEN base_class
+                 ELSE MIN(COALESCE(base_class, ?2), ?2) END,
+             due_ms = CASE WHEN ?1 <= 1 AND waiting IS NULL THEN ?3 ELSE due_ms END,
+             attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
+             first_error_ms = CASE state WHEN 'parked' THEN NULL ELSE first_error_ms END,
+             state = CASE state WHEN 'parked' THEN 'queued' ELSE state END
+         WHERE version = ?4 AND state IN ('queued', 'running', 'parked') RETURNING id",
+    )
+    .bind(why.class())
+    .bind(base)
+    .bind(now)
+    .bind(version.to_string())
+    .fetch_optional(&mut **writing)
+    .await
+    .context("look for a job")?;
+    if let Some(id) = live {
+        return Ok(id);
+    }
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'running', 'parked')",
+    )
+    .fetch_one(&mut **writing)
+    .await
+    .context("measure the queue")?;
+    if count >= LIVE_JOBS_MAX {
+        bail!("the queue is full ({LIVE_JOBS_MAX} jobs)");
+    }
+    let id = uuid::Uuid::now_v7().to_string();
+    sqlx::query(
+        "INSERT INTO jobs (id, version, class, base_class, place, state, created_ms, due_ms)
+         VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), 'queued', ?, ?)",
+    )
+    .bind(&id)
+    .bind(version.to_string())
+    .bind(why.class())
+    .bind(base)
+    .bind(now)
+    .bind(now)
+    .execute(&mut **writing)
+    .await
+    .context("queue a job")?;
+    Ok(id)
+}
+
+async fn confirm(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let query = "UPDATE jobs SET state = 'queued', worker = NULL, unconfirmed = ?, due_ms = ?
+        WHERE id = ?";
+    sqlx::query(query)
+        .bind(fingerprint(record))
+        .bind(clock::now_ms())
+        .bind(&lease.job)
+        .execute(&mut **writing)
+        .await
+        .context("queue a job again")?;
+    Ok(())
+}
+
+async fn finish(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let query = "UPDATE jobs SET state = 'done', worker = NULL, record = ?, finished_ms = ?,
+        error = NULL WHERE id = ?";
+    sqlx::query(query)
+        .bind(&record.id)
+        .bind(clock::now_ms())
+        .bind(&lease.job)
+        .execute(&mut **writing)
+        .await
+        .context("end a job")?;
+    Ok(())
+}
+
+/// The inputs and outputs of a rebuild in one line: equal for two runs that agree.
+fn fingerprint(record: &Record) -> String {
+    let file = |artifact: &crate::record::RecordedArtifact| {
+        let rebuilt = artifact.rebuilt.map_or("none".to_owned(), |side| side.sha256.to_string());
+        format!("{} published {} rebuilt {rebuilt}", artifact.name, artifact.published.sha256)
+    };
+    let files: Vec<String> = record.artifacts.iter().map(file).collect();
+    files.join("; ")
+}
+
+fn held(rows: u64, lease: &Lease) -> anyhow::Result<()> {
+    if rows == 1 {
+        return Ok(());
+    }
+    Err(LeaseLost { job: lease.job.clone() }.into())
+}
+
+fn job(row: &SqliteRow) -> anyhow::Result<Job> {
+    let moment = |name: &str| -> anyhow::Result<Option<Timestamp>> {
+        row.try_get::<Option<i64>, _>(name)?.map(time).transpose()
+    };
+    let class: i64 = row.try_get("class")?;
+    let state: String = row.try_get("state")?;
+    let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
+    let position: Option<i64> = row.try_get("position")?;
+    let state = JobState::named(&state).with_context(|| format!("{state:?} is no job state"))?;
+    Ok(Job {
+        id: row.try_get("id")?,
+        version: row.try_get::<String, _>("version")?.parse()?,
+        why: Why::of_class(class).with_context(|| format!("{class} is no class of jobs"))?,
+        state,
+        created: time(row.try_get("created_ms")?)?,
+        due: time(row.try_get("due_ms")?)?,
+        started: moment("started_ms")?,
+        finished: moment("finished_ms")?,
+        attempts: row.try_get("attempts")?,
+        error: row.try_get("error")?,
+        waiting: row.try_get("waiting")?,
+        confirming: unconfirmed.is_some() && !state.is_over(),
+        record: row.try_get("record")?,
+        position: position.and_then(|position| u64::try_from(position).ok()),
+    })
+}

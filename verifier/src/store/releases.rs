@@ -1,0 +1,318 @@
+//! Releases as python.org announces them, with what it claims of their files.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::notices::observe;
+use super::queue::want;
+use super::{Store, time};
+use crate::clock;
+use crate::fault;
+use crate::feed::Announced;
+use crate::observation::{Observation, ObservationKind};
+use crate::queue::Why;
+use crate::release::Release;
+use crate::version::Version;
+
+/// A release in a list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ReleaseRow {
+    /// The release.
+    pub version: Version,
+    /// Its series, `3.13`.
+    pub series: String,
+    /// The date that python.org gives.
+    pub announced: Timestamp,
+    /// `pass`, `fail` or `not_built` of the newest record; null if not checked yet.
+    pub status: Option<String>,
+    /// The newest record.
+    pub record: Option<String>,
+    /// Text that sorts as versions do; where a list goes on.
+    #[serde(skip)]
+    pub sort_key: String,
+}
+
+impl Store {
+    /// Keeps what python.org announces, and wants verified what has no record and no job yet: what
+    /// is new since the first list, and what was announced since `since`. What is missing from the
+    /// list is not forgotten. Gives the number of jobs that were queued.
+    pub async fn learn(
+        &self,
+        announced: &[Announced],
+        since: Option<Timestamp>,
+    ) -> anyhow::Result<usize> {
+        let mut writing = self.write().await?;
+        let known: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM releases WHERE api_key IS NOT NULL")
+                .fetch_one(&mut *writing)
+                .await
+                .context("count the releases")?;
+        for release in announced {
+            let added = ensure_release(&mut writing, &release.version, release.date).await?;
+            sqlx::query("UPDATE releases SET api_key = ? WHERE version = ? AND api_key IS NOT ?")
+                .bind(release.key as i64)
+                .bind(release.version.to_string())
+                .bind(release.key as i64)
+                .execute(&mut *writing)
+                .await
+                .context("keep a release's key")?;
+            if added && known > 0 {
+                announce_new(&mut writing, release).await?;
+            }
+        }
+        let queued = want_unverified(&mut writing, since).await?;
+        fault::point("learn.before")?;
+        writing.commit().await.context("keep what is announced")?;
+        fault::point("learn.after")?;
+        Ok(queued)
+    }
+
+    /// Keeps a release's files and claims; a claim that became another one is observed.
+    pub async fn learn_files(&self, release: &Release) -> anyhow::Result<()> {
+        let document = serde_json::to_string(release).context("write a release")?;
+        let version = release.version.to_string();
+        let mut writing = self.write().await?;
+        ensure_release(&mut writing, &release.version, release.announced).await?;
+        let before: Option<String> =
+            sqlx::query_scalar("SELECT document FROM releases WHERE version = ?")
+                .bind(&version)
+                .fetch_one(&mut *writing)
+                .await
+                .context("read a release")?;
+        if let Some(before) = before {
+            let before: Release = serde_json::from_str(&before).context("read a release")?;
+            for (artifact, detail) in claim_changes(&before, release) {
+                let observation = Observation {
+                    at: clock::now(),
+                    kind: ObservationKind::ClaimChanged,
+                    version: Some(release.version.clone()),
+                    artifact: Some(artifact),
+                    detail,
+                };
+                observe(&mut writing, &observation).await?;
+                want(&mut writing, &release.version, Why::Recheck).await?;
+            }
+        }
+        sqlx::query("UPDATE releases SET document = ?, document_ms = ? WHERE version = ?")
+            .bind(document)
+            .bind(clock::now_ms())
+            .bind(&version)
+            .execute(&mut *writing)
+            .await
+            .context("keep a release's files")?;
+        writing.commit().await.context("keep a release's files")
+    }
+
+    /// A release with its files, as last believed; none if they were never asked for.
+    pub async fn release(&self, version: &Version) -> anyhow::Result<Option<Release>> {
+        let document: Option<Option<String>> =
+            sqlx::query_scalar("SELECT document FROM releases WHERE version = ?")
+                .bind(version.to_string())
+                .fetch_optional(&self.readers)
+                .await
+                .with_context(|| format!("read release {version}"))?;
+        let document = document.flatten();
+        document.map(|text| serde_json::from_str(&text).context("read a release")).transpose()
+    }
+
+    /// A release as python.org's list has it; none if it does not announce it.
+    pub async fn announced(&self, version: &Version) -> anyhow::Result<Option<Announced>> {
+        let row = sqlx::query(
+            "SELECT version, announced_ms, api_key FROM releases
+             WHERE version = ? AND api_key IS NOT NULL",
+        )
+        .bind(version.to_string())
+        .fetch_optional(&self.readers)
+        .await
+        .with_context(|| format!("read release {version}"))?;
+        let announced = |row: SqliteRow| {
+            anyhow::Ok(Announced {
+                version: version.clone(),
+                date: time(row.try_get("announced_ms")?)?,
+                key: row.try_get::<i64, _>("api_key")?.unsigned_abs(),
+            })
+        };
+        row.map(announced).transpose()
+    }
+
+    /// Releases, the newest version first, from below the sort key `below`.
+    pub async fn releases(
+        &self,
+        series: Option<&str>,
+        below: Option<&str>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<ReleaseRow>> {
+        let below = below.unwrap_or("~");
+        let query = match series {
+            Some(series) => sqlx::query(
+                "SELECT * FROM releases WHERE series = ? AND sort_key < ?
+                 ORDER BY sort_key DESC LIMIT ?",
+            )
+            .bind(series),
+            None => sqlx::query(
+                "SELECT * FROM releases WHERE sort_key < ? ORDER BY sort_key DESC LIMIT ?",
+            ),
+        };
+        let rows = query.bind(below).bind(limit).fetch_all(&self.readers).await;
+        rows.context("list the releases")?.iter().map(release_row).collect()
+    }
+
+    /// One release of the list.
+    pub async fn release_row(&self, version: &Version) -> anyhow::Result<Option<ReleaseRow>> {
+        let row = sqlx::query("SELECT * FROM releases WHERE version = ?")
+            .bind(version.to_string())
+            .fetch_optional(&self.readers)
+            .await
+            .with_context(|| format!("read release {version}"))?;
+        row.as_ref().map(release_row).transpose()
+    }
+
+    /// Releases that only records know: of stores that are older than the list of releases.
+    pub(super) async fn complete_releases(&self) -> anyhow::Result<()> {
+        let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM releases")
+            .fetch_one(&self.writer)
+            .await
+            .context("count the releases")?;
+        if known > 0 {
+            return Ok(());
+        }
+        let rows = sqlx::query(
+            "SELECT version, MAX(seq) AS newest, id, status,
+                 document -> 'release' ->> 'announced' AS announced
+             FROM records GROUP BY version",
+        )
+        .fetch_all(&self.writer)
+        .await
+        .context("list the releases of the records")?;
+        let mut writing = self.write().await?;
+        for row in rows {
+            let version: Version = row.try_get::<String, _>("version")?.parse()?;
+            let announced: Timestamp = row.try_get::<String, _>("announced")?.parse()?;
+            ensure_release(&mut writing, &version, announced).await?;
+            sqlx::query("UPDATE releases SET record = ?, status = ? WHERE version = ?")
+                .bind(row.try_get::<String, _>("id")?)
+                .bind(row.try_get::<String, _>("status")?)
+                .bind(version.to_string())
+                .execute(&mut *writing)
+                .await
+                .context("keep a release's status")?;
+        }
+        writing.commit().await.context("list the releases of the records")
+    }
+}
+
+/// A release appeared while this service was watching.
+async fn announce_new(
+    writing: &mut Transaction<'static, Sqlite>,
+    release: &Announced,
+) -> anyhow::Result<()> {
+    sqlx::query("UPDATE releases SET fresh = 1 WHERE version = ?")
+        .bind(release.version.to_string())
+        .execute(&mut **writing)
+        .await
+        .context("keep a new release")?;
+    let observation = Observation {
+        at: clock::now(),
+        kind: ObservationKind::ReleaseAnnounced,
+        version: Some(release.version.clone()),
+        artifact: None,
+        detail: format!("python.org announces {}, dated {}", release.version, release.date),
+    };
+    observe(writing, &observation).await
+}
+
+/// Wants every release verified that should be and has neither a record nor a job: new ones as
+/// such, older ones as back-fill, the newest first.
+async fn want_unverified(
+    writing: &mut Transaction<'static, Sqlite>,
+    since: Option<Timestamp>,
+) -> anyhow::Result<usize> {
+    let rows = sqlx::query(
+        "SELECT version, fresh FROM releases
+         WHERE api_key IS NOT NULL AND record IS NULL AND (fresh OR announced_ms >= ?)
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.version = releases.version)
+         ORDER BY announced_ms DESC, sort_key DESC",
+    )
+    .bind(since.map_or(i64::MAX, |since| since.as_millisecond()))
+    .fetch_all(&mut **writing)
+    .await
+    .context("look for releases without a record")?;
+    for row in &rows {
+        let version: Version = row.try_get::<String, _>("version")?.parse()?;
+        let why = if row.try_get::<bool, _>("fresh")? { Why::Release } else { Why::Backfill };
+        want(writing, &version, why).await?;
+    }
+    Ok(rows.len())
+}
+
+/// Keeps a release; true if it was not known. A date that python.org corrects is corrected.
+pub(super) async fn ensure_release(
+    writing: &mut Transaction<'static, Sqlite>,
+    version: &Version,
+    announced: Timestamp,
+) -> anyhow::Result<bool> {
+    let added = sqlx::query(
+        "INSERT INTO releases (version, sort_key, series, announced_ms, seen_ms)
+         VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(version.to_string())
+    .bind(version.sort_key())
+    .bind(version.series())
+    .bind(announced.as_millisecond())
+    .bind(clock::now_ms())
+    .execute(&mut **writing)
+    .await
+    .context("keep a release")?
+    .rows_affected()
+        == 1;
+    if !added {
+        sqlx::query(
+            "UPDATE releases SET announced_ms = ?1 WHERE version = ?2 AND announced_ms <> ?1",
+        )
+        .bind(announced.as_millisecond())
+        .bind(version.to_string())
+        .execute(&mut **writing)
+        .await
+        .context("keep a release's date")?;
+    }
+    Ok(added)
+}
+
+/// What is claimed otherwise than before, file by file. A claim that was added is no change.
+fn claim_changes(before: &Release, now: &Release) -> Vec<(String, String)> {
+    let mut changes = Vec::new();
+    for old in &before.files {
+        let Some(new) = now.files.iter().find(|file| file.name == old.name) else { continue };
+        let text = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
+        let claims = [
+            ("size", old.size.map(|v| v.to_string()), new.size.map(|v| v.to_string())),
+            ("SHA-256", old.sha256.map(|v| v.to_string()), new.sha256.map(|v| v.to_string())),
+            ("MD5", old.md5.map(|v| v.to_string()), new.md5.map(|v| v.to_string())),
+        ];
+        for (claim, old_value, new_value) in claims {
+            if old_value.is_some() && old_value != new_value {
+                let detail = format!(
+                    "python.org's API claimed {} as the {claim} of {} and now claims {}",
+                    text(old_value),
+                    old.name,
+                    text(new_value)
+                );
+                changes.push((old.name.to_string(), detail));
+            }
+        }
+    }
+    changes
+}
+
+fn release_row(row: &SqliteRow) -> anyhow::Result<ReleaseRow> {
+    Ok(ReleaseRow {
+        version: row.try_get::<String, _>("version")?.parse()?,
+        series: row.try_get("series")?,
+        announced: time(row.try_get("announced_ms")?)?,
+        status: row.try_get("status")?,
+        record: row.try_get("record")?,
+        sort_key: row.try_get("sort_key")?,
+    })
+}

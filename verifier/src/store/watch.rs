@@ -1,0 +1,222 @@
+//! Published files and tags that are looked at again, for ever.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::Store;
+use super::notices::observe;
+use super::queue::want;
+use crate::clock;
+use crate::fault;
+use crate::observation::{Observation, ObservationKind};
+use crate::queue::Why;
+use crate::record::Record;
+use crate::version::Version;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+/// A file's bytes are hashed again this often.
+const WEEK_MS: i64 = 7 * DAY_MS;
+
+/// A published file that is looked at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRow {
+    pub name: String,
+    pub version: Version,
+    pub url: url::Url,
+    pub sha256: String,
+    pub bytes: i64,
+    /// `Last-Modified` when it was last looked at.
+    pub modified: Option<String>,
+    /// `ok`, `changed` or `vanished`.
+    pub state: String,
+}
+
+/// What a look at a published file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileLook {
+    /// It is what it was; with its `Last-Modified` now.
+    Same { modified: Option<String> },
+    /// It has other bytes; the sentence says how that was seen.
+    Changed { detail: String },
+    /// It is not served any more.
+    Vanished { detail: String },
+}
+
+/// How thorough a look was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Size and date only.
+    Head,
+    /// Every byte.
+    Hash,
+}
+
+impl Store {
+    /// Published files whose look of this kind is due.
+    pub async fn files_due(&self, look: Look, limit: u32) -> anyhow::Result<Vec<FileRow>> {
+        let query = match look {
+            Look::Head => "SELECT * FROM files WHERE head_due_ms <= ? ORDER BY head_due_ms LIMIT ?",
+            Look::Hash => "SELECT * FROM files WHERE hash_due_ms <= ? ORDER BY hash_due_ms LIMIT ?",
+        };
+        let rows = sqlx::query(query)
+            .bind(clock::now_ms())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .context("list the files to look at")?;
+        rows.iter().map(file_row).collect()
+    }
+
+    /// Keeps what a look at a file found. True if that is news: it is observed then, once.
+    pub async fn looked(
+        &self,
+        file: &FileRow,
+        look: Look,
+        found: &FileLook,
+    ) -> anyhow::Result<bool> {
+        let (state, kind, detail, modified) = match found {
+            FileLook::Same { modified } => (
+                "ok",
+                ObservationKind::FileRestored,
+                format!("{} is again what it was", file.name),
+                modified.clone(),
+            ),
+            FileLook::Changed { detail } => {
+                ("changed", ObservationKind::FileChanged, detail.clone(), file.modified.clone())
+            }
+            FileLook::Vanished { detail } => {
+                ("vanished", ObservationKind::FileVanished, detail.clone(), file.modified.clone())
+            }
+        };
+        let now = clock::now_ms();
+        let mut writing = self.write().await?;
+        let before: Option<String> = sqlx::query_scalar("SELECT state FROM files WHERE name = ?")
+            .bind(&file.name)
+            .fetch_optional(&mut *writing)
+            .await
+            .context("read a file's state")?;
+        // Size and date alone do not prove that changed bytes are back.
+        let restores = look == Look::Hash || before.as_deref() == Some("vanished");
+        let news = before.as_deref() != Some(state) && (state != "ok" || restores);
+        sqlx::query(
+            "UPDATE files SET state = CASE WHEN ?1 THEN ?2 ELSE state END, modified = ?3,
+                 head_due_ms = ?4, hash_due_ms = CASE WHEN ?5 THEN ?6 ELSE hash_due_ms END
+             WHERE name = ?7",
+        )
+        .bind(news)
+        .bind(state)
+        .bind(modified)
+        .bind(now + DAY_MS)
+        .bind(look == Look::Hash)
+        .bind(now + WEEK_MS)
+        .bind(&file.name)
+        .execute(&mut *writing)
+        .await
+        .context("keep a look at a file")?;
+        if news {
+            let observation = Observation {
+                at: clock::now(),
+                kind,
+                version: Some(file.version.clone()),
+                artifact: Some(file.name.clone()),
+                detail,
+            };
+            observe(&mut writing, &observation).await?;
+            // Its verdict stood until an input changed: now one did.
+            if kind == ObservationKind::FileChanged {
+                want(&mut writing, &file.version, Why::Recheck).await?;
+            }
+        }
+        fault::point("observe.before")?;
+        writing.commit().await.context("keep a look at a file")?;
+        fault::point("observe.after")?;
+        Ok(news)
+    }
+
+    /// Compares the repository's tags with what they named before; gives those that moved. An
+    /// empty answer is not believed by the caller.
+    pub async fn tags_seen(&self, tags: &BTreeMap<String, String>) -> anyhow::Result<Vec<String>> {
+        let now = clock::now_ms();
+        let mut writing = self.write().await?;
+        let mut moved = Vec::new();
+        for (name, commit) in tags {
+            let before: Option<String> =
+                sqlx::query_scalar("SELECT commit_id FROM tags WHERE name = ?")
+                    .bind(name)
+                    .fetch_optional(&mut *writing)
+                    .await
+                    .context("read a tag")?;
+            if before.as_deref() == Some(commit) {
+                continue;
+            }
+            if let Some(before) = &before {
+                moved.push(name.clone());
+                let observation = Observation {
+                    at: clock::now(),
+                    kind: ObservationKind::TagMoved,
+                    version: name.strip_prefix('v').and_then(|text| text.parse().ok()),
+                    artifact: Some(name.clone()),
+                    detail: format!("tag {name} named commit {before} and now names {commit}"),
+                };
+                observe(&mut writing, &observation).await?;
+            }
+            sqlx::query(
+                "INSERT INTO tags (name, commit_id, seen_ms) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET commit_id = ?2, seen_ms = ?3",
+            )
+            .bind(name)
+            .bind(commit)
+            .bind(now)
+            .execute(&mut *writing)
+            .await
+            .context("keep a tag")?;
+        }
+        writing.commit().await.context("keep the tags")?;
+        Ok(moved)
+    }
+}
+
+/// From now on the record's files are looked at again; what it found is what they should be.
+pub(super) async fn watch_files(
+    writing: &mut Transaction<'static, Sqlite>,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let now = clock::now_ms();
+    for artifact in &record.artifacts {
+        // Spread over the day and the week by the first byte of the file's own digest.
+        let digest = artifact.published.sha256.to_string();
+        let spread = i64::from_str_radix(&digest[..2], 16).unwrap_or_default() + 1;
+        sqlx::query(
+            "INSERT INTO files (name, version, url, sha256, bytes, head_due_ms, hash_due_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (name) DO UPDATE SET url = ?3, sha256 = ?4, bytes = ?5, state = 'ok',
+                 modified = NULL",
+        )
+        .bind(&artifact.name)
+        .bind(record.release.version.to_string())
+        .bind(artifact.url.as_str())
+        .bind(artifact.published.sha256.to_string())
+        .bind(artifact.published.size as i64)
+        .bind(now + DAY_MS * spread / 256)
+        .bind(now + WEEK_MS * spread / 256)
+        .execute(&mut **writing)
+        .await
+        .context("keep a file to look at again")?;
+    }
+    Ok(())
+}
+
+fn file_row(row: &SqliteRow) -> anyhow::Result<FileRow> {
+    Ok(FileRow {
+        name: row.try_get("name")?,
+        version: row.try_get::<String, _>("version")?.parse()?,
+        url: row.try_get::<String, _>("url")?.parse()?,
+        sha256: row.try_get("sha256")?,
+        bytes: row.try_get("bytes")?,
+        modified: row.try_get("modified")?,
+        state: row.try_get("state")?,
+    })
+}

@@ -1,0 +1,61 @@
+//! Following a job: news as they happen, on again after the last one seen, to the job's end.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use verifier::queue::Why;
+
+use super::site::{Server, sent};
+
+/// `id event text` of each event of an answer.
+fn events(answer: &str) -> Vec<[String; 3]> {
+    let field = |event: &str, name: &str| {
+        let line = event.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_default().to_owned()
+    };
+    let whole = answer.split("\n\n").filter(|event| event.contains("event: "));
+    whole.map(|event| ["id", "event", "data"].map(|name| field(event, name))).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_was_cut_off_goes_on_where_it_was() {
+    let server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let path = format!("/api/v1/jobs/{}/events", job.id);
+    let mut live = server.request(Method::GET, &path).send().await.unwrap();
+    assert_eq!(live.headers()["content-type"], "text/event-stream");
+    server.journal(&job.id, &[("stage", "fetch"), ("log", "one\ntwo")]);
+    let mut text = String::new();
+    while events(&text).len() < 2 {
+        let part = tokio::time::timeout(Duration::from_secs(30), live.chunk()).await.unwrap();
+        text.push_str(&String::from_utf8_lossy(&part.unwrap().unwrap()));
+    }
+    drop(live);
+    let first = events(&text);
+    assert_eq!(first[0][1], "stage");
+    assert!(first[1][2].contains(r#""text":"one\ntwo""#), "{first:?}");
+    server.journal(&job.id, &[("log", "three")]);
+    let record = server.settle("3.13.5").await;
+    let on = |seen: &str| sent(server.request(Method::GET, &path).header("last-event-id", seen));
+    let rest = events(&on(&first[0][0]).await.text);
+    let kinds: Vec<&str> = rest.iter().map(|event| event[1].as_str()).collect();
+    assert_eq!(kinds, ["log", "log", "state"]);
+    assert!(rest[1][2].contains("three") && rest[2][2].contains(&record.id));
+    // A browser asks again after the end, until it is told that there is nothing.
+    assert_eq!(on(&rest[2][0]).await.status, 204);
+    assert_eq!(events(&on("nonsense").await.text).len(), 4);
+    assert_eq!(events(&on("7").await.text).len(), 4);
+    server.get("/api/v1/jobs/none/events").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_followers_go() {
+    let mut server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let path = format!("/api/v1/jobs/{}/events", job.id);
+    let live = server.request(Method::GET, &path).send().await.unwrap();
+    server.stop().await;
+    assert_eq!(events(&live.text().await.unwrap()), [[""; 3]; 0]);
+    let gone = server.request(Method::GET, "/healthz").send().await;
+    assert!(gone.is_err(), "nobody listens any more");
+}

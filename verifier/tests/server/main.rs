@@ -1,0 +1,10 @@
+//! The HTTP server from outside: a store in a temporary directory, a listener on loopback.
+
+#![allow(clippy::disallowed_methods, reason = "tests read the environment")]
+
+mod follow;
+mod hostile;
+mod lists;
+mod requests;
+mod singles;
+mod site;

@@ -1,0 +1,125 @@
+//! Single things, health and numbers; conditional requests; the OpenAPI document.
+
+use reqwest::Method;
+use verifier::queue::Why;
+
+use super::site::{Server, record, sent};
+
+#[tokio::test]
+async fn a_record_is_served_as_it_was_stored() {
+    let server = Server::start().await;
+    let record = record("3.13.5");
+    server.store.append(&record).await.unwrap();
+    let answer = server.get(&format!("/api/v1/records/{}", record.id)).await;
+    assert_eq!(Some(&answer.text), server.store.document(&record.id).await.unwrap().as_ref());
+    assert!(answer.header("cache-control").contains("immutable"));
+    assert!(server.get("/api/v1/records/none").await.problem(404).contains("no record"));
+    let release = server.get("/api/v1/releases/3.13.5").await.json();
+    assert_eq!((&release["status"], &release["record"]), (&"pass".into(), &record.id.into()));
+    assert!(release["files"].is_null());
+    server.get("/api/v1/releases/3.13.6").await.problem(404);
+    server.get("/api/v1/releases/nonsense").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_document_that_the_client_has_is_not_sent_again() {
+    let server = Server::start().await;
+    let first = server.get("/api/v1/jobs").await;
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with('"') && first.header("cache-control") == "no-cache");
+    let again = |method, known: String| {
+        sent(server.request(method, "/api/v1/jobs").header("if-none-match", known))
+    };
+    let same = again(Method::GET, format!("\"other\", W/{tag}")).await;
+    assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
+    assert_eq!(same.header("etag"), tag);
+    assert_eq!(again(Method::HEAD, tag.clone()).await.status, 304);
+    assert_eq!(again(Method::GET, "\"other\"".to_owned()).await.status, 200);
+    server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let changed = again(Method::GET, tag).await;
+    assert_eq!(
+        (changed.status.as_u16(), changed.header("etag") == first.header("etag")),
+        (200, false)
+    );
+    let head = sent(server.request(Method::HEAD, "/api/v1/jobs")).await;
+    assert_eq!((head.header("etag"), head.text.as_str()), (changed.header("etag"), ""));
+}
+
+#[tokio::test]
+async fn a_log_is_text_that_no_browser_takes_for_anything_else() {
+    let server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let path = format!("/api/v1/jobs/{}/log", job.id);
+    assert!(server.get(&path).await.problem(404).contains("no log"));
+    server.journal(&job.id, &[("stage", "fetch"), ("log", "<script>")]);
+    let log = server.get(&path).await;
+    assert_eq!(log.text, "2026-01-01T00:00:00Z fetch\n2026-01-01T00:00:00Z <script>\n");
+    assert_eq!(log.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(log.header("x-content-type-options"), "nosniff");
+    assert!(log.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(log.headers.get("set-cookie").is_none());
+    for nothing in ["..%2Frecords.sqlite", "..", "%00"] {
+        server.get(&format!("/api/v1/jobs/{nothing}/log")).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn the_service_says_whether_it_is_ready_and_why_not() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/healthz").await.text, "alive\n");
+    assert_eq!(server.get("/readyz").await.text, "ready\n");
+    *server.reasons.lock().unwrap() = vec!["the feed is stale".into(), "the disk is full".into()];
+    let reasons = server.get("/readyz").await.problem(503);
+    assert_eq!(reasons, "the feed is stale; the disk is full");
+    assert_eq!(server.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn status_and_metrics_say_what_the_store_holds() {
+    let server = Server::start().await;
+    server.announce(&["3.13.5", "3.13.6"]).await;
+    server.store.set_fact("feed.last_success", "2026-01-01T00:00:00Z").await.unwrap();
+    server.store.take_api_request(100).await.unwrap();
+    server.store.append(&record("3.13.5")).await.unwrap();
+    server.store.enqueue(&"3.13.6".parse().unwrap(), Why::Release).await.unwrap();
+    let status = server.get("/api/v1/status").await.json();
+    assert_eq!(status["feed"]["last_success"], "2026-01-01T00:00:00Z");
+    assert_eq!(status["feed"]["requests_left"], 99);
+    assert_eq!((&status["queue"]["queued"], &status["alarms"]), (&1.into(), &0.into()));
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    for line in [
+        "# TYPE verbatim_queue_jobs gauge",
+        "verbatim_queue_jobs{state=\"queued\"} 1",
+        "verbatim_records_total 1",
+        "verbatim_releases{status=\"pass\"} 1",
+        "verbatim_releases{status=\"not_checked\"} 1",
+        "verbatim_feed_requests_a_day 1",
+    ] {
+        assert!(metrics.text.lines().any(|found| found == line), "{line}: {}", metrics.text);
+    }
+    assert!(metrics.text.contains("verbatim_feed_age_seconds "));
+}
+
+#[tokio::test]
+async fn the_committed_description_of_the_api_is_the_one_that_is_served() {
+    let server = Server::start().await;
+    let served = server.get("/api/openapi.json").await.json();
+    let text = serde_json::to_string_pretty(&served).unwrap() + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == text, "run this test with UPDATE_OPENAPI=1 and look at the change");
+    assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+    // Whoever reads the description can ask for everything in it.
+    for (path, methods) in served["paths"].as_object().unwrap() {
+        assert!(
+            methods.as_object().unwrap().values().all(|m| m["responses"]["default"].is_object())
+        );
+        if methods["get"].is_object() && !path.contains('{') {
+            assert_eq!(server.get(path).await.status, 200, "{path}");
+        }
+    }
+}
