@@ -10,6 +10,7 @@ pub mod sbom;
 pub mod sidecars;
 pub mod signed;
 pub mod sigstore;
+pub mod testimony;
 pub mod trust;
 pub mod witness;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::{Ask, Config};
 use crate::environment::{self, EnvironmentError};
 use crate::line::{self, Choices, Line};
 use crate::progress::Progress;
@@ -27,6 +27,8 @@ pub async fn demo(mut config: Config, progress: Progress) -> anyhow::Result<Demo
     config.store.url = format!("sqlite:{}", store.display());
     config.feed = world.feed()?;
     config.source.repository = world.repository();
+    // It asks nobody but the package archive.
+    config.witnesses.ask = Ask::Archives;
     let version: Version = genuine::VERSION.parse().context("read the demo's version")?;
     let line = Line::open(config, progress).await?;
     let candidates = line.definitions().candidates(&version)?;

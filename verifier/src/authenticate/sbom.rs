@@ -17,12 +17,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::str::FromStr;
 
+use pep440_rs::VersionSpecifiers;
 use rebuilder::Digest;
 
 use crate::compare::report::{grouped, printable};
 use crate::compare::{self, CompareError, Limits, Listed, ListedContent, Listing};
 use crate::evidence::{Check, CheckOutcome, Evidence};
+use crate::version::Version;
 
 use document::{Document, DocumentError, FileDigests};
 
@@ -32,6 +35,18 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 const NAMED_MAX: usize = 20;
 /// Characters of a name that are shown.
 const NAME_CHARS_MAX: usize = 120;
+
+/// The releases that have one, by PEP 440 specifiers: they began in the middle of 3.12.
+const PUBLISHED_FOR: [&str; 2] = [">=3.12.2,<3.13", ">=3.13.0a4"];
+
+/// Whether the source archives of `version` should have an SPDX document beside them.
+pub fn is_expected(version: &Version) -> bool {
+    PUBLISHED_FOR.iter().any(|range| {
+        // Invariant: the ranges are the literals above.
+        let range = VersionSpecifiers::from_str(range).expect("a built-in range parses");
+        range.contains(version.as_pep440())
+    })
+}
 
 /// Checks the SPDX `document` of the archive `artifact`, which lies at `archive` and whose digest
 /// is `sha256`. An error is trouble of this machine; whatever the bytes hold is an outcome.

@@ -13,9 +13,11 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use rebuilder::Digest;
 
@@ -44,25 +46,63 @@ pub struct Answer {
     pub statement: Result<Statement, String>,
 }
 
-/// Asks all `witnesses` at once about the `files` of `version`: names, and the SHA-256 of the bytes
-/// that were fetched. Gives one piece of evidence a witness and file, in the order given.
+/// What witnesses are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub client: &'a Client,
+    /// The archives whose indexes are records, and who signs them.
+    pub settings: &'a environment::Settings,
+    pub version: &'a Version,
+    /// Names, and the SHA-256 of the bytes that were fetched.
+    pub files: &'a [(String, Digest)],
+}
+
+/// Asks all `witnesses` at once. Whoever has not answered when `patience` ends cannot be asked.
+/// Gives one piece of evidence a witness and file, in the order given.
 pub async fn ask(
-    client: &Client,
-    settings: &environment::Settings,
+    question: Question<'_>,
     witnesses: &[Witness],
-    version: &Version,
-    files: &[(String, Digest)],
+    patience: impl Future<Output = ()>,
 ) -> Vec<Evidence> {
-    let answers = witnesses.iter().map(|witness| async move {
-        if !witness.covers(version) {
-            return files.iter().map(|(name, _)| not_expected(witness, name, version)).collect();
+    let Question { version, files, .. } = question;
+    let covers = |(_, witness): &(usize, &Witness)| witness.covers(version);
+    let mut asking: FuturesUnordered<_> = witnesses
+        .iter()
+        .enumerate()
+        .filter(covers)
+        .map(|(place, witness)| async move {
+            let statement = records(question, witness).await;
+            (place, Answer { asked: Timestamp::now(), statement })
+        })
+        .collect();
+    let mut answers: Vec<Option<Answer>> = witnesses.iter().map(|_| None).collect();
+    let mut patience = pin!(patience);
+    loop {
+        tokio::select! {
+            biased;
+            answer = asking.next() => match answer {
+                Some((place, answer)) => answers[place] = Some(answer),
+                None => break,
+            },
+            () = &mut patience => break,
         }
-        let statement = records(client, settings, witness, version, files).await;
-        let answer = Answer { asked: Timestamp::now(), statement };
-        files.iter().map(|(name, sha256)| judge(witness, name, *sha256, &answer)).collect()
-    });
-    let evidence: Vec<Vec<Evidence>> = join_all(answers).await;
-    evidence.into_iter().flatten().collect()
+    }
+    let mut evidence = Vec::new();
+    for (witness, answer) in witnesses.iter().zip(answers) {
+        let answer = answer.unwrap_or_else(Answer::too_late);
+        evidence.extend(files.iter().map(|(name, sha256)| match witness.covers(version) {
+            true => judge(witness, name, *sha256, &answer),
+            false => not_expected(witness, name, version),
+        }));
+    }
+    evidence
+}
+
+impl Answer {
+    fn too_late() -> Answer {
+        let reason = "it had not answered when the rebuild was over".to_owned();
+        Answer { asked: Timestamp::now(), statement: Err(reason) }
+    }
 }
 
 /// What the `answer` means for the file `name`, whose bytes have the digest `ours`.
@@ -107,18 +147,12 @@ fn not_expected(witness: &Witness, name: &str, version: &Version) -> Evidence {
 }
 
 /// The witness's records of the `files`, within its time.
-async fn records(
-    client: &Client,
-    settings: &environment::Settings,
-    witness: &Witness,
-    version: &Version,
-    files: &[(String, Digest)],
-) -> Result<Statement, String> {
+async fn records(question: Question<'_>, witness: &Witness) -> Result<Statement, String> {
     let asked = async {
-        let Some(record) = record(client, settings, witness, version).await? else {
+        let Some(record) = record(question, witness).await? else {
             return Ok(Statement::default());
         };
-        let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = question.files.iter().map(|(name, _)| name.clone()).collect();
         let format = witness.format;
         // A Sources index unpacks to 60 MB.
         let work = move || parse(format, &record.bytes, &names);
@@ -141,12 +175,8 @@ struct Record {
 }
 
 /// The bytes; `None` where the witness keeps one file a version and has none of this one.
-async fn record(
-    client: &Client,
-    settings: &environment::Settings,
-    witness: &Witness,
-    version: &Version,
-) -> Result<Option<Record>, String> {
+async fn record(question: Question<'_>, witness: &Witness) -> Result<Option<Record>, String> {
+    let Question { client, settings, version, .. } = question;
     match &witness.place {
         Place::Url(url) => {
             let get = Get {

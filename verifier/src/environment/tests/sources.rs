@@ -5,7 +5,7 @@ use rebuilder::Digest;
 use super::debs::xz;
 use super::keys::Key;
 use super::world::World;
-use crate::authenticate::witness::{Witness, ask};
+use crate::authenticate::witness::{Question, Witness, ask};
 use crate::environment::sources;
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::http::Client;
@@ -37,7 +37,9 @@ async fn asked(world: &World) -> Evidence {
     let files = [(FILE.to_owned(), Digest::of(b"as published"))];
     let version = "9.1.0".parse().unwrap();
     let client = Client::new().unwrap();
-    let evidence = ask(&client, &world.settings, &[witness], &version, &files).await;
+    let (settings, version) = (&world.settings, &version);
+    let question = Question { client: &client, settings, version, files: &files };
+    let evidence = ask(question, &[witness], std::future::pending()).await;
     let [evidence] = &evidence[..] else { panic!("one file, one piece: {evidence:?}") };
     evidence.clone()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
 use super::document::Document;
-use super::{DOCUMENT_BYTES_MAX, check};
+use super::{DOCUMENT_BYTES_MAX, check, is_expected};
 use crate::compare::Limits;
 use crate::evidence::{CheckOutcome, Evidence};
 
@@ -111,6 +111,22 @@ fn document(files: &[(&str, &str)], sha256: Digest) -> Value {
              "relatedSpdxElement": "SPDXRef-PACKAGE-cpython"},
         ],
     })
+}
+
+#[test]
+fn releases_since_the_middle_of_3_12_have_a_document() {
+    for (version, expected) in [
+        ("3.11.14", false),
+        ("3.12.1", false),
+        ("3.12.2", true),
+        ("3.12.11", true),
+        ("3.13.0a3", false),
+        ("3.13.0a4", true),
+        ("3.13.0", true),
+        ("3.15.0rc1", true),
+    ] {
+        assert_eq!(is_expected(&version.parse().unwrap()), expected, "{version}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use rebuilder::Digest;
 
-use super::{Answer, Format, Place, Statement, Witness, ask, judge, parse};
+use super::{Answer, Format, Place, Question, Statement, Witness, ask, judge, parse};
 use crate::definitions::Definitions;
 use crate::environment::{PipSettings, Settings};
 use crate::evidence::{CheckOutcome, Evidence};
@@ -260,9 +260,16 @@ fn no_archives() -> Settings {
 }
 
 async fn asked(witnesses: &[Witness]) -> Vec<Evidence> {
+    asked_until(witnesses, std::future::pending()).await
+}
+
+async fn asked_until(witnesses: &[Witness], patience: impl Future<Output = ()>) -> Vec<Evidence> {
     let files = [(TGZ.to_owned(), digest("a")), (TAR_XZ.to_owned(), digest("b"))];
     let version = "9.1.0".parse().unwrap();
-    ask(&Client::new().unwrap(), &no_archives(), witnesses, &version, &files).await
+    let (client, settings) = (Client::new().unwrap(), no_archives());
+    let question =
+        Question { client: &client, settings: &settings, version: &version, files: &files };
+    ask(question, witnesses, patience).await
 }
 
 fn outcomes(evidence: &[Evidence]) -> Vec<CheckOutcome> {
@@ -317,6 +324,27 @@ async fn every_witness_is_asked_and_none_fails_the_line() {
     assert!(evidence[14].detail.contains("cannot reach"), "{:?}", evidence[14]);
     assert_eq!(evidence[20].detail, "them keeps no record of 9.1.0");
     assert!(!evidence[16].detail.contains("/nowhere"), "{:?}", evidence[16]);
+}
+
+#[tokio::test]
+async fn whoever_does_not_answer_in_time_is_not_waited_for() {
+    use CheckOutcome::{CannotCheck, NotExpected};
+    let world = World::start().await.unwrap();
+    world.state().fail("/silent", Fault::Silence, 100);
+    let base = world.base();
+    let witnesses = [
+        witness(&format!("url = '{base}/silent'")),
+        witness(&format!("url = '{base}/silent'\ncovers = ['<9']")),
+    ];
+    let was_asked = async {
+        while world.state().requests.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let evidence = asked_until(&witnesses, was_asked).await;
+    assert_eq!(outcomes(&evidence), [CannotCheck, CannotCheck, NotExpected, NotExpected]);
+    let late = "them cannot be asked: it had not answered when the rebuild was over; asked 20";
+    assert!(evidence[0].detail.starts_with(late), "{:?}", evidence[0]);
 }
 
 #[tokio::test]
