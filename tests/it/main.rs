@@ -4,6 +4,7 @@
 //! the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
 #![allow(clippy::disallowed_methods)]
 
+mod api;
 mod authenticate;
 mod compare;
 mod config;
