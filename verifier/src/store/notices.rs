@@ -12,9 +12,17 @@ use crate::clock;
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::record::Record;
+use crate::version::Version;
 
 /// The API's allowance is for this long.
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// The fact that every page shows at its top.
+pub const NOTICE: &str = "notice";
+
+/// The name of the fact that is shown with this release.
+pub fn notice_of(version: &Version) -> String {
+    format!("{NOTICE}.{version}")
+}
 
 impl Store {
     /// Observations before the place `before`, newest first, with their places.
