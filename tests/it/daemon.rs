@@ -322,7 +322,7 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
 }
 
 /// One exchange with the daemon's server.
-fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+pub fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\

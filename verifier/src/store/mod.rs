@@ -28,6 +28,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+pub use notices::{NOTICE, notice_of};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
