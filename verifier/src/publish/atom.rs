@@ -104,7 +104,7 @@ fn files(news: &ChangeNews) -> String {
     let sentences: Vec<String> = news.files.iter().map(sentence).collect();
     let reproduced = news.files.iter().all(|(_, verdict)| *verdict == VerdictName::Reproduced);
     let disputed = reproduced && news.change.status == "fail";
-    let dispute = disputed.then(|| " But a claim about it disagrees: see the evidence.");
+    let dispute = disputed.then_some(" But a claim about it disagrees: see the evidence.");
     sentences.join(" ") + dispute.unwrap_or_default()
 }
 

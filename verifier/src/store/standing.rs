@@ -65,7 +65,8 @@ macro_rules! changes {
         concat!(
             "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
                 (SELECT json_group_array(json_array(a.name, a.verdict) ORDER BY a.place)
-                    FROM records AS n JOIN artifacts AS a USING (seq) WHERE n.id = c.record) AS files
+                    FROM records AS n JOIN artifacts AS a USING (seq)
+                    WHERE n.id = c.record) AS files
             FROM changes AS c ",
             $which,
             " ORDER BY c.seq DESC LIMIT ?"

@@ -223,9 +223,11 @@ async fn the_words_of_a_badge_can_be_read() {
         // White words on two rectangles, over which lies a veil: a tenth of #bbb at its top, a
         // tenth of black at its bottom.
         assert!(svg.contains(r##"<g fill="#fff""##) && !svg.contains(r##"fill="#333""##), "{svg}");
-        assert!(svg.contains(
-            r##"<stop offset="0" stop-color="#bbb" stop-opacity=".1"/><stop offset="1" stop-opacity=".1"/>"##
-        ));
+        let veil = concat!(
+            r##"<stop offset="0" stop-color="#bbb" stop-opacity=".1"/>"##,
+            r##"<stop offset="1" stop-opacity=".1"/>"##
+        );
+        assert!(svg.contains(veil), "{svg}");
         let fills = svg.split("fill=\"#").skip(1);
         let fills = fills.filter_map(|rest| colour(rest.split_once('"')?.0));
         // Neither the words nor their shadow.
