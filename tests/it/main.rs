@@ -13,8 +13,10 @@ mod explain;
 mod feed;
 mod genuine;
 mod line;
+mod operate;
 mod rebuild;
 mod record;
+mod request;
 mod source;
 mod tidy;
 

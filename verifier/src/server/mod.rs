@@ -34,6 +34,7 @@ use url::Url;
 
 use crate::store::Store;
 
+pub use gate::Gate;
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
 
@@ -57,6 +58,8 @@ pub struct Site {
     pub reports: PathBuf,
     /// What the operator decides.
     pub settings: Arc<Settings>,
+    /// Who may ask without a token; the operator may change that while the server runs.
+    pub gate: Arc<Gate>,
     /// Told when a job was queued.
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
@@ -103,7 +106,6 @@ impl Settings {
 /// What every handler shares.
 struct App {
     site: Site,
-    gate: gate::Gate,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
     ending: watch::Receiver<bool>,
@@ -119,9 +121,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (end, ending) = watch::channel(false);
-    let gate = gate::Gate::new(&site.settings);
     let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-    let app = App { site, gate, followers, ending };
+    let app = App { site, followers, ending };
     connection::serve(router(Arc::new(app)), listener, shutdown, end).await
 }
 
