@@ -26,7 +26,13 @@ pub async fn serve(
     interrupted: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
     let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
-    until(interrupted, &daemon, |stopping| served(&daemon, &reload, stopping)).await
+    let hangups = daemon::hangups()?;
+    until(interrupted, &daemon, |stopping| async {
+        let reloads = daemon::follow_hangups(&daemon, &reload, hangups, stopping.clone());
+        tokio::try_join!(served(&daemon, stopping), reloads)?;
+        Ok(())
+    })
+    .await
 }
 
 /// `verbatim serve --once`: one round.
@@ -62,16 +68,11 @@ async fn until<W: Future<Output = anyhow::Result<()>>>(
 }
 
 /// The daemon with its server. Standard output says where it is, for whoever started it.
-async fn served(
-    daemon: &Daemon,
-    reload: &Reload,
-    stopping: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
     let wanted = daemon.line.config.server.listen;
     let listener = TcpListener::bind(wanted)
         .await
         .with_context(|| format!("listen on server.listen {wanted}"))?;
-    let hangups = daemon::hangups()?;
     print(&format!("listening on http://{}\n", listener.local_addr()?))?;
     supervisor::ready();
     let mut told = stopping.clone();
@@ -80,8 +81,7 @@ async fn served(
         let _ = told.wait_for(|stop| *stop).await;
     };
     let server = server::serve(daemon.site(), listener, shutdown);
-    let reloads = daemon::follow_hangups(daemon, reload, hangups, stopping.clone());
-    tokio::try_join!(server, daemon.run(stopping), reloads)?;
+    tokio::try_join!(server, daemon.run(stopping))?;
     Ok(())
 }
 
