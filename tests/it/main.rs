@@ -19,8 +19,10 @@ mod operate;
 mod rebuild;
 mod record;
 mod request;
+mod sbom;
 mod source;
 mod tidy;
+mod witness;
 
 use tests::{Place, Scene};
 
