@@ -39,6 +39,7 @@ use url::Url;
 use crate::publish::site::Shown;
 use crate::store::Store;
 
+pub use gate::Gate;
 pub use local::Local;
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
@@ -66,6 +67,8 @@ pub struct Site {
     pub reports: PathBuf,
     /// What the operator decides.
     pub settings: Arc<Settings>,
+    /// Who may ask without a token; the operator may change that while the server runs.
+    pub gate: Arc<Gate>,
     /// Told when a job was queued.
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
@@ -126,7 +129,6 @@ struct App {
     /// The part of it that is published.
     shown: Shown,
     memory: memory::Memory,
-    gate: gate::Gate,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
     ending: watch::Receiver<bool>,
@@ -167,7 +169,6 @@ fn app(site: Site, ending: watch::Receiver<bool>) -> App {
     App {
         shown: site.shown(),
         memory: memory::Memory::default(),
-        gate: gate::Gate::new(&site.settings),
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         ending,
         site,
