@@ -17,11 +17,11 @@ use verifier::world::Fault;
 
 use crate::scene;
 
-pub const TGZ: &str = "Python-9.1.0.tgz";
-pub const FOR_EVER: u32 = u32::MAX;
+pub(crate) const TGZ: &str = "Python-9.1.0.tgz";
+pub(crate) const FOR_EVER: u32 = u32::MAX;
 
 /// A scene whose daemon back-fills the one release, and loses patience quickly.
-pub fn watched() -> Scene {
+pub(crate) fn watched() -> Scene {
     let mut scene = scene();
     scene.set("feed.since", "2025-01-01");
     scene.set("queue.lease", "2s");
@@ -30,41 +30,41 @@ pub fn watched() -> Scene {
     scene
 }
 
-pub fn version() -> Version {
+pub(crate) fn version() -> Version {
     source::VERSION.parse().unwrap()
 }
 
 /// The jobs of all times, the last one first.
-pub fn jobs(scene: &Scene) -> Vec<Job> {
+pub(crate) fn jobs(scene: &Scene) -> Vec<Job> {
     let jobs = scene.ask_store(|store| async move { store.jobs(None, None, 100).await.unwrap() });
     jobs.into_iter().map(|(_, job)| job).collect()
 }
 
-pub fn alarms(scene: &Scene) -> Vec<Alarm> {
+pub(crate) fn alarms(scene: &Scene) -> Vec<Alarm> {
     scene.ask_store(|store| async move { store.alarms().await.unwrap() })
 }
 
 /// A daemon that is ended with the test.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 
-    /// Where its server listens; asked once.
-    pub fn address(&mut self) -> String {
-        let mut line = String::new();
-        let stdout = self.0.stdout.take().expect("nobody has read its output");
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        line.trim().strip_prefix("listening on http://").expect("an address").to_owned()
-    }
-
     /// Its exit status after SIGTERM.
-    pub fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.0.wait().unwrap().code()
     }
+}
+
+/// Where a daemon that has just been started listens; asked once.
+pub(crate) fn address(running: &mut Running) -> String {
+    let mut line = String::new();
+    let stdout = running.0.stdout.take().expect("nobody has read its output");
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on http://").expect("an address").to_owned()
 }
 
 impl Drop for Running {
@@ -74,18 +74,18 @@ impl Drop for Running {
     }
 }
 
-pub fn serve(scene: &Scene) -> Running {
+pub(crate) fn serve(scene: &Scene) -> Running {
     Running(scene.start(&["serve"]))
 }
 
 /// How often the list of releases was asked for.
-pub fn lists(scene: &Scene) -> usize {
+pub(crate) fn lists(scene: &Scene) -> usize {
     scene.world.state().requests.iter().filter(|path| path.ends_with("/release/")).count()
 }
 
 /// Waits until the store says so; a minute is what a dead worker may cost.
 #[track_caller]
-pub fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
+pub(crate) fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !holds(scene) {
         assert!(Instant::now() < give_up, "{what} did not happen: {:#?}", jobs(scene));
@@ -93,30 +93,34 @@ pub fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
     }
 }
 
-pub fn is_done(scene: &Scene) -> bool {
+pub(crate) fn is_done(scene: &Scene) -> bool {
     jobs(scene).iter().any(|job| job.state == JobState::Done)
 }
 
 /// Waits until the daemon knows that python.org announces the release.
 #[track_caller]
-pub fn wait_for_the_list(scene: &Scene) {
+pub(crate) fn wait_for_the_list(scene: &Scene) {
     wait_for(scene, "the list", |scene| {
         scene.ask_store(|store| async move { store.announced(&version()).await.unwrap().is_some() })
     });
 }
 
 /// A token that allows requests.
-pub fn token(scene: &Scene) -> String {
+pub(crate) fn token(scene: &Scene) -> String {
     let added = scene.run(&["token", "add", "tester"]);
     added.exits(0);
     added.stdout.trim().to_owned()
 }
 
-/// One exchange with the daemon's server; as far as it got.
-pub fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+/// One exchange with the daemon's server, as far as it got; without a token if that is empty.
+pub(crate) fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}\
          Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
@@ -128,14 +132,14 @@ pub fn http(address: &str, method: &str, path: &str, token: &str, body: &str) ->
 }
 
 /// Asks for the scene's release.
-pub fn ask(address: &str, token: &str) -> String {
+pub(crate) fn ask(address: &str, token: &str) -> String {
     let wanted = format!("{{\"version\": \"{}\"}}", source::VERSION);
     http(address, "POST", "/api/v1/requests", token, &wanted)
 }
 
 /// Exactly one job, one record, and the journal and report that go with it.
 #[track_caller]
-pub fn assert_one_verdict(scene: &Scene, status: RecordStatus) {
+pub(crate) fn assert_one_verdict(scene: &Scene, status: RecordStatus) {
     let records = scene.records();
     let [record] = records.as_slice() else { panic!("{} records", records.len()) };
     assert_eq!(record.status, status);

@@ -13,7 +13,7 @@ use verifier::record::RecordStatus;
 use verifier::world::Announcement;
 
 use crate::daemon::{
-    TGZ, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token, wait_for,
+    TGZ, address, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token, wait_for,
     wait_for_the_list, watched,
 };
 
@@ -261,7 +261,7 @@ fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
         jobs(scene).iter().any(waits)
     });
     wait_for_the_list(&scene);
-    let address = running.address();
+    let address = address(&mut running);
     let refused = ask(&address, &token);
     assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
     assert!(refused.contains("no recipe covers 9.1.0"), "{refused}");

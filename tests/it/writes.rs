@@ -13,8 +13,8 @@ use verifier::record::RecordStatus;
 use verifier::world::Fault;
 
 use crate::daemon::{
-    FOR_EVER, Running, TGZ, alarms, ask, assert_one_verdict, http, is_done, jobs, lists, serve,
-    token, version, wait_for, wait_for_the_list, watched,
+    FOR_EVER, Running, TGZ, address, alarms, ask, assert_one_verdict, http, is_done, jobs, lists,
+    serve, token, version, wait_for, wait_for_the_list, watched,
 };
 
 /// Met by every job.
@@ -221,19 +221,19 @@ fn an_accepted_request_ends_in_one_verdict() {
         let token = token(&scene);
         let mark = hit.aim(&mut scene);
         let mut running = serve(&scene);
-        let address = running.address();
+        let place = address(&mut running);
         wait_for_the_list(&scene);
-        let refused = ask(&address, "vbt_wrong");
+        let refused = ask(&place, "vbt_wrong");
         assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
-        let answer = ask(&address, &token);
+        let answer = ask(&place, &token);
         let accepted = answer.starts_with("HTTP/1.1 202");
         assert_eq!(accepted, hit.write != "request", "{hit:?}: {answer}");
         let mut running = hit.survive(&scene, &mark, running);
         if hit.write == "request" {
             assert_eq!(jobs(&scene).len(), usize::from(hit.persists()), "{hit:?}");
             // Whoever was not answered asks again.
-            let address = if hit.kills() { running.address() } else { address };
-            let answer = ask(&address, &token);
+            let place = if hit.kills() { address(&mut running) } else { place };
+            let answer = ask(&place, &token);
             assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
         }
         ends_in_one_verdict(&scene, running, hit);
@@ -250,21 +250,21 @@ fn a_request_that_was_taken_back_comes_to_no_verdict() {
         let token = token(&scene);
         let mark = hit.aim(&mut scene);
         let mut running = serve(&scene);
-        let mut address = running.address();
+        let mut place = address(&mut running);
         wait_for_the_list(&scene);
-        let answer = ask(&address, &token);
+        let answer = ask(&place, &token);
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
         let taken: serde_json::Value = serde_json::from_str(body).expect(&answer);
         let path = format!("/api/v1/requests/{}", taken["request"].as_str().unwrap());
-        let answer = http(&address, "DELETE", &path, &token, "");
+        let answer = http(&place, "DELETE", &path, &token, "");
         assert!(!answer.starts_with("HTTP/1.1 200"), "{hit:?}: {answer}");
         let mut running = hit.survive(&scene, &mark, running);
         let cancelled = jobs(&scene)[0].state == JobState::Cancelled;
         assert_eq!(cancelled, hit.persists(), "{hit:?}");
         if hit.kills() {
-            address = running.address();
+            place = address(&mut running);
         }
-        let answer = http(&address, "DELETE", &path, &token, "");
+        let answer = http(&place, "DELETE", &path, &token, "");
         assert!(answer.starts_with("HTTP/1.1 200"), "{hit:?}: {answer}");
         assert_eq!(running.stop(), Some(0));
         assert_eq!(jobs(&scene)[0].state, JobState::Cancelled);

@@ -219,10 +219,19 @@ impl Recipe {
 
 /// Nobody has said how this release was made. Nothing is judged, and nothing is wrong.
 #[derive(Debug, thiserror::Error)]
-#[error("no recipe covers {version}: {ranges} (other releases were made in other ways)")]
+#[error("{} {version}: {ranges} (other releases were made in other ways)", NotCovered::BEGINNING)]
 pub struct NotCovered {
     version: Version,
     ranges: String,
+}
+
+impl NotCovered {
+    const BEGINNING: &str = "no recipe covers";
+
+    /// Whether a job waits because of this: its release is not being checked then.
+    pub fn is(reason: &str) -> bool {
+        reason.starts_with(NotCovered::BEGINNING)
+    }
 }
 
 /// The recipes that a version may have been made by: one, or several that are told apart by what

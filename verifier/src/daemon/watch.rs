@@ -54,6 +54,7 @@ struct Due {
 }
 
 async fn look(daemon: &Daemon) {
+    let mut settings = daemon.settings();
     let now = Instant::now();
     let mut due = Due {
         list: now,
@@ -65,24 +66,38 @@ async fn look(daemon: &Daemon) {
     };
     let mut glance = Glance::default();
     loop {
-        if Instant::now() >= due.list {
-            look_at_list(daemon, &mut due).await;
-        }
-        if Instant::now() >= due.glance {
-            if glance.look(daemon).await {
-                due.expecting = Some(Instant::now() + EXPECTING_MAX);
-                bring_forward(daemon, &mut due).await;
-            }
-            due.glance = Instant::now() + unsigned(daemon.line.config.feed.glance);
-        }
-        if Instant::now() >= due.files {
-            if let Err(error) = files::look(daemon).await {
-                tracing::warn!("{error:#}");
-            }
-            due.files = Instant::now() + FILES_EVERY;
-        }
+        look_at_what_is_due(&daemon.current(), &mut due, &mut glance).await;
         let next = due.list.min(due.glance).min(due.files);
-        tokio::time::sleep_until(next.into()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next.into()) => {}
+            Ok(()) = settings.changed() => {
+                // A shorter interval counts from now; a wait that python.org asked for stays.
+                let feed = settings.borrow().feed.clone();
+                due.glance = due.glance.min(Instant::now() + unsigned(feed.glance));
+                if due.failures == 0 {
+                    due.list = due.list.min(Instant::now() + unsigned(feed.interval));
+                }
+            }
+        }
+    }
+}
+
+async fn look_at_what_is_due(daemon: &Daemon, due: &mut Due, glance: &mut Glance) {
+    if Instant::now() >= due.list {
+        look_at_list(daemon, due).await;
+    }
+    if Instant::now() >= due.glance {
+        if glance.look(daemon).await {
+            due.expecting = Some(Instant::now() + EXPECTING_MAX);
+            bring_forward(daemon, due).await;
+        }
+        due.glance = Instant::now() + unsigned(daemon.line.config.feed.glance);
+    }
+    if Instant::now() >= due.files {
+        if let Err(error) = files::look(daemon).await {
+            tracing::warn!("{error:#}");
+        }
+        due.files = Instant::now() + FILES_EVERY;
     }
 }
 

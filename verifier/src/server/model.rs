@@ -1,9 +1,11 @@
 //! What the API shows: the documented shape of each answer, apart from how the store keeps it.
 
 use jiff::{SignedDuration, Timestamp};
+use rebuilder::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::queue::{Job, JobState, Why};
 use crate::release::Release;
@@ -14,7 +16,12 @@ use crate::store::{ArtifactRow, RecordRow, ReleaseRow};
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// A version that python.org announces, `3.13.5`.
-    #[schema(max_length = 64)]
+    #[schema(
+        max_length = 32,
+        example = "3.13.5",
+        pattern = "^(0|[1-9][0-9]{0,8})\
+        (\\.(0|[1-9][0-9]{0,8})){1,2}((a|b|rc)(0|[1-9][0-9]{0,8}))?$"
+    )]
     pub version: String,
 }
 
@@ -218,6 +225,35 @@ impl From<ArtifactRow> for ArtifactListed {
     }
 }
 
+/// What is known of a file by its SHA-256.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArtifactShown {
+    /// SHA-256 of the published bytes.
+    pub sha256: String,
+    /// Whether the newest record that knows the file says that the tag gives its bytes; null if no
+    /// record knows it.
+    pub reproduced: Option<bool>,
+    /// That record.
+    pub record: Option<String>,
+    /// What records say of the file, the newest first.
+    pub items: Vec<ArtifactListed>,
+    /// The `cursor` of the next part; null at the end.
+    pub next: Option<String>,
+}
+
+impl ArtifactShown {
+    /// The answer, with one part of the list.
+    pub fn new(sha256: Digest, newest: Option<ArtifactRow>, page: Page<ArtifactListed>) -> Self {
+        ArtifactShown {
+            sha256: sha256.to_string(),
+            reproduced: newest.as_ref().map(|row| row.verdict == "reproduced"),
+            record: newest.map(|row| row.record),
+            items: page.items,
+            next: page.next,
+        }
+    }
+}
+
 /// Something that was seen of python.org's world.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ObservationListed {
@@ -242,6 +278,19 @@ impl From<Observation> for ObservationListed {
             detail: seen.detail,
         }
     }
+}
+
+/// An event of a job's stream, field by field.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what axum writes")]
+pub struct EventSent {
+    /// Where to go on after it, as `Last-Event-ID`.
+    id: String,
+    /// `stage`, `log` or `state`.
+    #[schema(pattern = "^(stage|log|state)$")]
+    event: String,
+    /// JSON: `{"at", "text"}`, or the job itself in the last one.
+    data: String,
 }
 
 /// What an operator has to look at.

@@ -108,7 +108,7 @@ impl Store {
                 records::insert(&mut writing, record).await?;
                 finish(&mut writing, lease, record).await?;
                 let version = record.release.version.to_string();
-                settle_alarm(&mut writing, AlarmKind::JobParked, &version).await?;
+                settle_alarm(&mut *writing, AlarmKind::JobParked, &version).await?;
                 if let Some(first) = unconfirmed.filter(|first| *first != fingerprint(record)) {
                     unstable(&mut writing, record, &first).await?;
                 }

@@ -65,7 +65,7 @@ impl Store {
                 Some(before) if before.commit == *commit => {
                     let detail = format!("tag {name} is there again and names commit {commit}");
                     tell(&mut writing, ObservationKind::TagRestored, name, detail).await?;
-                    settle_alarm(&mut writing, AlarmKind::TagVanished, name).await?;
+                    settle_alarm(&mut *writing, AlarmKind::TagVanished, name).await?;
                 }
                 Some(before) => {
                     let was = &before.commit;

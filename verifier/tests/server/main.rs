@@ -2,6 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the environment")]
 
+mod badges;
+mod export;
+mod feeds;
 mod follow;
 mod hostile;
 mod lists;

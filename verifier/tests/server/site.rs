@@ -13,7 +13,7 @@ use verifier::record::{
     Named, Record, RecordStatus, RecordedArtifact, RecordedRebuild, RecordedRelease, SCHEMA,
     SizedDigest, VerdictName,
 };
-use verifier::server::{Settings, Site, serve};
+use verifier::server::{Gate, Settings, Site, serve};
 use verifier::store::Store;
 
 /// A version that no recipe covers.
@@ -21,6 +21,7 @@ pub const UNCOVERED: &str = "3.0.1";
 
 /// A server on loopback; it ends when this is dropped.
 pub struct Server {
+    site: Site,
     pub store: Store,
     pub wake: Arc<Notify>,
     pub reasons: Arc<Mutex<Vec<String>>>,
@@ -29,7 +30,7 @@ pub struct Server {
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -89,6 +90,7 @@ impl Server {
             store: store.clone(),
             journals: journals.clone(),
             reports: directory.path().join("reports"),
+            gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
@@ -97,6 +99,7 @@ impl Server {
                 old.then(|| format!("no recipe covers {version}"))
             }),
         };
+        let shown = site.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -104,6 +107,7 @@ impl Server {
             let _ = stopped.await;
         }));
         Server {
+            site: shown,
             store,
             wake,
             reasons,
@@ -112,13 +116,23 @@ impl Server {
             client: Client::builder().no_proxy().build().unwrap(),
             stop: Some(stop),
             ended: Some(ended),
-            _directory: directory,
+            directory,
         }
     }
 
     pub async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    /// What it shows.
+    pub fn site(&self) -> Site {
+        self.site.clone()
+    }
+
+    /// The same store, as another process opens it.
+    pub async fn open_store(&self) -> Store {
+        Store::open(&self.directory.path().join("records.sqlite")).await.unwrap()
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
