@@ -1,15 +1,22 @@
 //! The daemon under pressure: signals, clocks, full disks, locked stores, slow and many clients.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tests::{Scene, leftovers};
+use sqlx::{Connection, Executor, SqliteConnection};
+use tests::{Scene, leftovers, source};
 use verifier::queue::{Job, JobState};
 use verifier::record::RecordStatus;
 use verifier::world::Fault;
 
-use crate::daemon::{assert_one_verdict, is_done, jobs, serve, wait_for, watched};
+use crate::daemon::{
+    FOR_EVER, Running, address, alarms, ask, assert_one_verdict, http, is_done, jobs, serve, version,
+    wait_for, wait_for_the_list, watched,
+};
 
 /// Everything that the journals of a scene's jobs say.
 fn journals(scene: &Scene) -> String {
@@ -77,4 +84,227 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
         assert_eq!(running.stop(), Some(0));
         assert_one_verdict(&scene, RecordStatus::Pass);
     }
+}
+
+/// A scene of which anybody may ask as often as they like.
+fn open_to_all() -> Scene {
+    let mut scene = watched();
+    scene.set("feed.since", "");
+    scene.set("server.anonymous_requests", true);
+    scene.set("server.requests_per_hour_each", 10_000);
+    scene.set("server.requests_per_hour_total", 10_000);
+    scene
+}
+
+fn post(address: &str) -> String {
+    let wanted = format!("{{\"version\": \"{}\"}}", source::VERSION);
+    format!(
+        "POST /api/v1/requests HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{wanted}",
+        wanted.len()
+    )
+}
+
+/// Another process that works on the store.
+async fn other(scene: &Scene) -> SqliteConnection {
+    let url = format!("sqlite:{}", scene.state().join("records.sqlite").display());
+    SqliteConnection::connect(&url).await.unwrap()
+}
+
+#[test]
+fn a_store_that_another_process_locks_delays_and_loses_nothing() {
+    // Many times the lease, and the signs of life cannot be written all the while.
+    let held = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 30 } else { 6 };
+    let mut scene = watched();
+    let slow =
+        format!("{}\n[[step]]\nname = \"slow\"\nrun = \"sleep 2\"\n", tests::fixture::RECIPE);
+    scene.recipe(&slow);
+    scene.set("server.anonymous_requests", true);
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    wait_for(&scene, "a job", |scene| jobs(scene).iter().any(|job| job.state == JobState::Running));
+    let mut connection = scene.block_on(other(&scene));
+    scene.block_on(connection.execute("BEGIN IMMEDIATE")).unwrap();
+    let (asked, shown) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&place, ""));
+        std::thread::sleep(Duration::from_secs(held));
+        // Reading goes on.
+        let shown = http(&place, "GET", "/api/v1/jobs", "", "");
+        scene.block_on(connection.execute("COMMIT")).unwrap();
+        (asking.join().unwrap(), shown)
+    });
+    assert!(shown.contains("\"running\""), "{shown}");
+    assert!(asked.starts_with("HTTP/1.1 202"), "{asked}");
+    wait_for(&scene, "a verdict", is_done);
+    wait_for(&scene, "an idle daemon", |scene| jobs(scene).iter().all(|job| job.state.is_over()));
+    assert_eq!(running.stop(), Some(0));
+    // The request came before the verdict, so that it is the same job.
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(jobs(&scene)[0].attempts, 0);
+}
+
+#[test]
+fn a_feed_that_alternates_between_nonsense_and_truth_changes_nothing_that_is_known() {
+    let mut scene = watched();
+    scene.set("feed.interval", "100ms");
+    scene.set("feed.glance", "100ms");
+    scene.set("feed.refresh", "100ms");
+    scene.set("feed.requests_per_day", 100_000);
+    let running = serve(&scene);
+    wait_for(&scene, "a verdict", is_done);
+    let last_error = |scene: &Scene| {
+        scene.ask_store(|store| async move { store.fact("feed.last_error").await.unwrap() })
+    };
+    let nonsense = ["[]", "", "{}", "<html>", "[{\"name\": \"Python 9.9.9\"}]", "[1, 2"];
+    for body in nonsense {
+        let lie = || Fault::Body(body.into());
+        {
+            let mut state = scene.world.state();
+            for path in ["release/", "release_file/"] {
+                state.fail(&format!("/api/v2/downloads/{path}"), lie(), FOR_EVER);
+            }
+            state.fail("/ftp/python/", lie(), FOR_EVER);
+        }
+        wait_for(&scene, "an error", |scene| {
+            last_error(scene).is_some_and(|text| !text.is_empty())
+        });
+        scene.world.state().faults.clear();
+        wait_for(&scene, "its end", |scene| last_error(scene).is_some_and(|text| text.is_empty()));
+    }
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    assert_eq!(alarms(&scene), []);
+    let known = scene.ask_store(|store| async move {
+        (store.announced(&version()).await.unwrap(), store.release(&version()).await.unwrap())
+    });
+    assert!(known.0.is_some());
+    assert_eq!(known.1.unwrap().files.len(), 2);
+}
+
+#[test]
+fn of_a_thousand_requests_at_once_none_is_lost_even_if_the_daemon_dies_then() {
+    let scene = open_to_all();
+    scene.only_step("sleep 600");
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    wait_for_the_list(&scene);
+    let mut streams: Vec<TcpStream> =
+        (0..1000).map(|_| TcpStream::connect(&place).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(post(&place).as_bytes()).unwrap();
+    }
+    for stream in &mut streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    }
+    running.0.kill().unwrap();
+    running.0.wait().unwrap();
+    let count = "SELECT COUNT(*) FROM requests";
+    let kept: i64 = scene
+        .block_on(async { sqlx::query_scalar(count).fetch_one(&mut other(&scene).await).await })
+        .unwrap();
+    assert_eq!(kept, 1000);
+    scene.recipe(tests::fixture::RECIPE);
+    let running = serve(&scene);
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+/// Sockets that a process has open.
+fn sockets(pid: u32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_nobody_and_are_cut_off() {
+    const CLIENTS: usize = 50;
+    let scene = open_to_all();
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    wait_for_the_list(&scene);
+    let before = sockets(running.0.id());
+    // More answers than the buffers on the way take in.
+    let get = format!("GET /api/openapi.json HTTP/1.1\r\nHost: {place}\r\n\r\n").repeat(50);
+    let connect = || async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(place.parse().unwrap()).await.unwrap().into_std().unwrap()
+    };
+    let slow: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = scene.block_on(connect());
+            stream.set_nonblocking(false).unwrap();
+            stream.write_all(get.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    wait_for(&scene, "slow clients", |_| sockets(running.0.id()) >= before + CLIENTS);
+    let answer = ask(&place, "");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    wait_for(&scene, "a verdict", is_done);
+    wait_for(&scene, "their end", |_| sockets(running.0.id()) < before + 10);
+    drop(slow);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+/// The daemon with a state directory on a disk of its own, which only it can see.
+fn serve_on_small_disk(scene: &Scene) -> Running {
+    let plain = scene.command(&["serve"]);
+    let state = scene.state().display().to_string();
+    let environments = scene.fixture.environments().display().to_string();
+    let script = format!(
+        "mount -t tmpfs -o size=48m none {state} && ln -s {environments} {state}/environments && \
+         exec \"$0\" \"$@\""
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]).arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.current_dir(plain.get_current_dir().expect("a scene has a place"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Running(command.spawn().expect("start the program on a disk of its own"))
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_gives_no_verdict() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not tried: only root can mount a small disk");
+        return;
+    }
+    let scene = open_to_all();
+    let mut running = serve_on_small_disk(&scene);
+    let place = address(&mut running);
+    let get = |path: &str| http(&place, "GET", path, "", "");
+    let wait = |what: &str, holds: &dyn Fn() -> bool| wait_for(&scene, what, |_| holds());
+    let status = |answer: &str| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    wait("the list", &|| status(&get("/api/v1/releases/9.1.0")) == "200");
+    let filler = format!("/proc/{}/root{}/filler", running.0.id(), scene.state().display());
+    let mut file = File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let first = ask(&place, "");
+    assert!(["202", "500"].contains(&status(&first).as_str()), "{first}");
+    let ready = get("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("disk"), "{ready}");
+    if status(&first) == "202" {
+        wait("trouble", &|| !get("/api/v1/jobs").contains("\"attempts\":0"));
+    }
+    assert!(get("/api/v1/records").contains("\"items\":[]"), "{}", get("/api/v1/records"));
+    fs::remove_file(&filler).unwrap();
+    // Whoever was told that it failed asks again.
+    wait("a request", &|| status(&ask(&place, "")) == "202");
+    wait("a verdict", &|| get("/api/v1/jobs").contains("\"done\""));
+    let records = get("/api/v1/records");
+    assert_eq!(records.matches("\"status\":\"pass\"").count(), 1, "{records}");
+    assert_eq!(get("/api/v1/jobs").matches("\"why\"").count(), 1, "one job");
+    assert_eq!(running.stop(), Some(0));
 }

@@ -91,6 +91,9 @@ pub async fn releases(client: &Client, feed: &config::Feed) -> anyhow::Result<Ve
     // One odd row must not hide every other release.
     let mut announced: Vec<Announced> = announced.filter_map(Result::ok).collect();
     announced.sort_by(|a, b| a.version.cmp(&b.version));
+    if announced.is_empty() {
+        bail!("{}/release/ lists no release that is understood: it is not believed", feed.api);
+    }
     if announced.windows(2).any(|pair| pair[0].version == pair[1].version) {
         bail!("{}/release/ announces one version twice: the answer is not believed", feed.api);
     }
