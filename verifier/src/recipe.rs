@@ -42,6 +42,7 @@ pub struct Recipe {
     outputs: Vec<String>,
     traced: String,
     variables: BTreeMap<String, String>,
+    replay: BTreeMap<String, String>,
     steps: Vec<Step>,
 }
 
@@ -58,6 +59,8 @@ struct RecipeFile {
     traced: Option<String>,
     #[serde(default)]
     variables: BTreeMap<String, String>,
+    #[serde(default)]
+    replay: BTreeMap<String, String>,
     #[serde(default)]
     step: Vec<Step>,
 }
@@ -81,6 +84,7 @@ impl RecipeFile {
             }
         }
         self.variables.extend(file.variables);
+        self.replay.extend(file.replay);
         Ok(RecipeFile {
             name: file.name,
             based_on: None,
@@ -91,6 +95,7 @@ impl RecipeFile {
             outputs: file.outputs.or(self.outputs),
             traced: file.traced.or(self.traced),
             variables: self.variables,
+            replay: self.replay,
             step: self.step,
         })
     }
@@ -139,6 +144,13 @@ impl Recipe {
         if file.step.is_empty() {
             bail!("it has no step");
         }
+        let outputs = file.outputs.context("it has no outputs")?;
+        if let Some(name) = file.replay.keys().find(|name| !outputs.contains(name)) {
+            bail!("it replays {name}, which is no output");
+        }
+        if !file.replay.is_empty() && file.step.iter().all(|step| step.payload.is_none()) {
+            bail!("it replays, and no step has a payload to replay");
+        }
         Ok(Recipe {
             name: file.name,
             digest,
@@ -146,9 +158,10 @@ impl Recipe {
             build_type: file.build_type.context("it has no build_type")?,
             covers: file.covers.iter().map(range).collect::<anyhow::Result<_>>()?,
             tar: file.tar,
-            outputs: file.outputs.context("it has no outputs")?,
+            outputs,
             traced: file.traced.unwrap_or_default(),
             variables: file.variables,
+            replay: file.replay,
             steps: file.step,
         })
     }
@@ -163,6 +176,16 @@ impl Recipe {
     pub fn range(&self) -> Option<String> {
         let ranges: Vec<String> = self.covers.iter().map(|range| range.to_string()).collect();
         (!ranges.is_empty()).then(|| format!("{} covers {}", self.name, ranges.join(" or ")))
+    }
+
+    /// Command that compresses a replayed archive, by name of the output. Empty for all but releases
+    /// that were packed by hand.
+    pub fn replay(&self, version: &Version) -> BTreeMap<String, String> {
+        let version = version.to_string();
+        let named = |(name, command): (&String, &String)| {
+            (name.replace("{version}", &version), command.clone())
+        };
+        self.replay.iter().map(named).collect()
     }
 
     /// All inputs of the build of `source` by this recipe.
@@ -347,6 +370,11 @@ mod tests {
     #[test]
     fn every_version_of_a_known_era_has_the_recipe_of_its_tools() {
         for (recipe, environment, versions) in [
+            (
+                "cpython-source-e0",
+                "debian-13",
+                "3.9.2 3.9.18 3.10.0 3.10.13 3.11.0rc1 3.11.2 3.11.6 3.12.0a1 3.12.0",
+            ),
             ("cpython-source-e1-tar-1.34", "debian-12", "3.11.7 3.12.1 3.12.2 3.13.0a1 3.13.0a5"),
             ("cpython-source-e2-blurb-1.1.0", "debian-12", "3.12.3 3.12.4 3.13.0a6 3.13.0b3"),
             (
@@ -376,9 +404,9 @@ mod tests {
 
     #[test]
     fn a_version_whose_tools_nobody_knows_has_no_recipe() {
-        for version in ["3.9.2", "3.10.14", "3.11.2", "3.11.6", "3.11.8", "3.11.12", "3.12.0"] {
+        for version in ["3.8.18", "3.9.1", "3.9.19", "3.10.14", "3.11.8", "3.11.12"] {
             let error = candidates(version).unwrap_err().to_string();
-            let start = format!("no recipe covers {version}: cpython-source-e1-tar-1.34 covers ");
+            let start = format!("no recipe covers {version}: cpython-source-e0 covers ");
             assert!(error.starts_with(&start) && !error.contains("e1-to-e4"), "{error}");
         }
     }
@@ -397,6 +425,21 @@ mod tests {
         let mut mixed = written_by(TarWriter::Tar135);
         mixed.files.extend(written_by(TarWriter::Tar134).files);
         assert_eq!(candidates.choose(&mixed).name, candidates.first().name);
+    }
+
+    #[test]
+    fn only_releases_that_were_packed_by_hand_are_replayed() {
+        for recipe in shipped() {
+            let replay = recipe.replay(&"3.11.2".parse().unwrap());
+            match recipe.name.as_str() {
+                "cpython-source-e0" => {
+                    assert_eq!(replay["Python-3.11.2.tgz"], "gzip --no-name -9");
+                    assert_eq!(replay["Python-3.11.2.tar.xz"], "xz -6 -T1");
+                    assert_eq!(replay.len(), 2);
+                }
+                name => assert!(replay.is_empty(), "{name}: {replay:?}"),
+            }
+        }
     }
 
     #[test]
@@ -467,5 +510,8 @@ mod tests {
         refused(OLD, &BASE.replace("outputs", "#"), "it has no outputs");
         refused(OLD, &BASE.replace(r#""remove""#, r#""export""#), "two steps named export");
         refused(&OLD.replace("covers", "versions"), BASE, "unknown field `versions`");
+        let with = |replay: &str| OLD.replace("[variables]", &format!("{replay}\n[variables]"));
+        refused(&with("replay = {\"{version}.zip\" = \"zip\"}"), BASE, "which is no output");
+        refused(&with("replay = {\"{version}.tgz\" = \"gzip\"}"), BASE, "no step has a payload");
     }
 }
