@@ -15,6 +15,7 @@ mod genuine;
 mod line;
 mod rebuild;
 mod record;
+mod replay;
 mod source;
 mod tidy;
 
