@@ -1,10 +1,12 @@
 //! End-to-end tests: the program as a user runs it, against a small world on loopback.
 //!
-//! One file a room. Fast tests use an environment of this machine's own programs; `genuine` uses
-//! the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
+//! One file a room. Fast tests use an environment of this machine's own programs; `genuine` and
+//! `browser` use the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
 #![allow(clippy::disallowed_methods)]
 
+mod api;
 mod authenticate;
+mod browser;
 mod compare;
 mod config;
 mod daemon;
@@ -13,11 +15,15 @@ mod explain;
 mod feed;
 mod genuine;
 mod line;
+mod operate;
 mod rebuild;
 mod record;
 mod replay;
+mod request;
+mod sbom;
 mod source;
 mod tidy;
+mod witness;
 
 use tests::{Place, Scene};
 

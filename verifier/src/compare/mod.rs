@@ -28,6 +28,7 @@ mod json;
 mod kept;
 mod leftover;
 mod limits;
+mod listing;
 mod member;
 mod packing;
 mod replay;
@@ -51,6 +52,7 @@ pub use difference::{
     Side, Tier, Window,
 };
 pub use limits::Limits;
+pub use listing::{Listed, ListedContent, Listing, members};
 pub use packing::{Packing, TarWriter};
 pub use replay::{Owner, ReplayError, Taken, TakenOwner, TakenTime, replay};
 

@@ -10,6 +10,7 @@ mod server;
 
 pub mod earlier;
 pub mod genuine;
+pub mod made_up;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use verifier::record::{
     Named, Record, RecordStatus, RecordedArtifact, RecordedRebuild, RecordedRelease, SCHEMA,
     SizedDigest, VerdictName,
 };
-use verifier::server::{Settings, Site, serve};
+use verifier::server::{Gate, Settings, Site, serve};
 use verifier::store::Store;
 
 /// A server on loopback; it ends when this is dropped.
@@ -26,7 +26,7 @@ pub struct Server {
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -86,6 +86,7 @@ impl Server {
             store: store.clone(),
             journals: journals.clone(),
             reports: directory.path().join("reports"),
+            gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
@@ -105,13 +106,18 @@ impl Server {
             client: Client::builder().no_proxy().build().unwrap(),
             stop: Some(stop),
             ended: Some(ended),
-            _directory: directory,
+            directory,
         }
     }
 
     pub async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    /// The same store, as another process opens it.
+    pub async fn open_store(&self) -> Store {
+        Store::open(&self.directory.path().join("records.sqlite")).await.unwrap()
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
