@@ -15,10 +15,15 @@ mod explain;
 mod feed;
 mod genuine;
 mod line;
+mod operate;
 mod rebuild;
 mod record;
+mod replay;
+mod request;
+mod sbom;
 mod source;
 mod tidy;
+mod witness;
 
 use tests::{Place, Scene};
 

@@ -207,6 +207,7 @@ pub(super) async fn insert(
     }
     super::releases::ensure_release(writing, version, record.release.announced).await?;
     super::watch::watch_files(writing, record).await?;
+    super::notices::disagreements(writing, record).await?;
     conclude(writing, version, status, &record.id).await
 }
 
@@ -275,7 +276,7 @@ fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
     })
 }
 
-fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
+pub(super) fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
     Ok(ChangeRow {
         seq: row.try_get("seq")?,
         at: time(row.try_get("at_ms")?)?,
