@@ -82,8 +82,8 @@ impl Store {
         rows.iter().map(parsed).collect()
     }
 
-    /// The source of every record of a version, oldest first. Documents are long, and a release that
-    /// is often asked for has many.
+    /// The source of every record of a version, oldest first. Documents are long, and a release
+    /// that is often asked for has many.
     pub async fn sources_of(&self, version: &Version) -> anyhow::Result<Vec<Source>> {
         let sources: Vec<String> = sqlx::query_scalar(
             "SELECT document -> 'source' FROM records WHERE version = ? ORDER BY seq",
