@@ -14,8 +14,8 @@ use verifier::record::RecordStatus;
 use verifier::world::Fault;
 
 use crate::daemon::{
-    FOR_EVER, Running, address, alarms, ask, assert_one_verdict, http, is_done, jobs, serve, version,
-    wait_for, wait_for_the_list, watched,
+    FOR_EVER, Running, address, alarms, ask, assert_one_verdict, http, is_done, jobs, serve,
+    version, wait_for, wait_for_the_list, watched,
 };
 
 /// Everything that the journals of a scene's jobs say.

@@ -24,7 +24,9 @@ impl Store {
         let row = sqlx::query(
             "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
                  started_ms = ?, waiting = NULL
-             WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND due_ms <= ?
+             WHERE seq = (SELECT seq FROM jobs
+                 WHERE state IN ('queued', 'running', 'parked')
+                     AND state = 'queued' AND due_ms <= ?
                  ORDER BY class, place LIMIT 1)
              RETURNING id, fence, version, attempts, first_error_ms",
         )
@@ -121,10 +123,10 @@ impl Store {
 
     /// The signs of life of all running jobs: job, fence, beat.
     pub async fn beats(&self) -> anyhow::Result<Vec<(String, i64, i64)>> {
-        let rows = sqlx::query("SELECT id, fence, beat FROM jobs WHERE state = 'running'")
-            .fetch_all(&self.readers)
-            .await
-            .context("look for dead workers")?;
+        let query = "SELECT id, fence, beat FROM jobs
+            WHERE state IN ('queued', 'running', 'parked') AND state = 'running'";
+        let rows =
+            sqlx::query(query).fetch_all(&self.readers).await.context("look for dead workers")?;
         let beat =
             |row: &SqliteRow| Ok((row.try_get("id")?, row.try_get("fence")?, row.try_get("beat")?));
         rows.iter().map(beat).collect()

@@ -135,7 +135,8 @@ async fn vanish(writing: &mut Transaction<'static, Sqlite>, name: &str) -> anyho
 
 async fn hasten(writing: &mut Transaction<'static, Sqlite>, name: &str) -> anyhow::Result<()> {
     let query = "UPDATE jobs SET due_ms = ?
-        WHERE version = ? AND state = 'queued' AND waiting IS NOT NULL";
+        WHERE version = ? AND state IN ('queued', 'running', 'parked') AND state = 'queued'
+            AND waiting IS NOT NULL";
     sqlx::query(query)
         .bind(clock::now_ms())
         .bind(name.strip_prefix('v').unwrap_or(name))
