@@ -4,13 +4,16 @@ use super::{Config, Rebuild};
 
 /// Keys, and sections that end in a dot, whose values are looked at anew each time they are
 /// needed. `queue.lease` is not one of them: a worker that beats by the old one would be given up.
-const RELOADABLE: [&str; 11] = [
+const RELOADABLE: [&str; 14] = [
     "feed.interval",
+    "feed.glance",
+    "feed.refresh",
     "feed.requests_per_day",
     "feed.since",
     "queue.retry",
     "queue.park",
     "queue.wait",
+    "queue.unsigned",
     "rebuild.limits.",
     "server.anonymous_requests",
     "server.requests_per_hour_each",

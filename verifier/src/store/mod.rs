@@ -115,7 +115,18 @@ impl Store {
 
     /// A transaction that holds the right to write from its beginning.
     async fn write(&self) -> anyhow::Result<Transaction<'static, Sqlite>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.context("begin to write to the store")
+        let begin = || self.writer.begin_with("BEGIN IMMEDIATE");
+        let begun = match begin().await {
+            // SQLite undoes a transaction by itself when the disk is full, and sqlx, which then
+            // cannot undo it, would wait for its end for ever: that connection is of no use.
+            Err(sqlx::Error::InvalidSavePointStatement | sqlx::Error::BeginFailed) => {
+                let useless = self.writer.acquire().await.context("leave the store")?;
+                useless.close().await.context("leave the store")?;
+                begin().await
+            }
+            begun => begun,
+        };
+        begun.context("begin to write to the store")
     }
 }
 
