@@ -11,6 +11,7 @@ mod pages;
 mod queue;
 mod records;
 mod releases;
+mod shown;
 mod tokens;
 mod watch;
 
@@ -29,6 +30,7 @@ use sqlx::{Row, Sqlite, Transaction};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
+pub use shown::{LiveJob, ReleaseLine};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 

@@ -210,7 +210,7 @@ async fn raise(
     Ok(())
 }
 
-fn observation(row: &SqliteRow) -> anyhow::Result<Observation> {
+pub(super) fn observation(row: &SqliteRow) -> anyhow::Result<Observation> {
     let version: Option<String> = row.try_get("version")?;
     Ok(Observation {
         at: time(row.try_get("at_ms")?)?,

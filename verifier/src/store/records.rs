@@ -260,7 +260,7 @@ fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
     })
 }
 
-fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
+pub(super) fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
     Ok(ChangeRow {
         seq: row.try_get("seq")?,
         at: time(row.try_get("at_ms")?)?,
