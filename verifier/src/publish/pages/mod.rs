@@ -6,8 +6,14 @@
 
 mod about;
 mod asset;
+mod files;
+mod job;
 mod markup;
 mod overview;
+mod packed;
+mod queue;
+mod record;
+mod release;
 mod series;
 mod state;
 
@@ -16,8 +22,12 @@ use url::Url;
 
 pub use about::about;
 pub use asset::{Asset, asset, assets};
+pub use job::job;
 pub use markup::Printed;
 pub use overview::overview;
+pub use queue::queue;
+pub use record::{definition, record};
+pub use release::release;
 pub use state::State;
 
 /// A page and the time of the newest fact in it.
