@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rebuilder::Digest;
@@ -38,7 +38,7 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let mut response = if response.status().is_client_error() || response.status().is_server_error()
     {
         problem::normal(response).await
-    } else if reads && response.status() == StatusCode::OK && is_json(response.headers()) {
+    } else if reads && is_unmarked_document(&response) {
         conditional(response, known.as_ref()).await
     } else {
         response
@@ -54,8 +54,13 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json")
+/// A JSON document whose handler left it to us to mark it with an entity tag.
+fn is_unmarked_document(response: &Response) -> bool {
+    let headers = response.headers();
+    let kind = headers.get(header::CONTENT_TYPE);
+    response.status() == StatusCode::OK
+        && kind.is_some_and(|kind| kind.as_bytes() == b"application/json")
+        && !headers.contains_key(header::ETAG)
 }
 
 /// A document with its entity tag; or 304, without it, for a client that has it.
@@ -65,8 +70,7 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
         let detail = "the document is too large to be served";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };
-    let digest = Digest::of(&bytes).to_string();
-    let tag = format!("\"{}\"", &digest[..32]);
+    let tag = entity_tag(&bytes);
     let has_it =
         known.and_then(|known| known.to_str().ok()).is_some_and(|known| names(known, &tag));
     // A document may be kept, but whoever kept it asks whether it is still the one.
@@ -84,8 +88,13 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
     Response::from_parts(parts, Body::empty())
 }
 
+/// The strong entity tag of these bytes.
+pub fn entity_tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", &Digest::of(bytes).to_string()[..32])
+}
+
 /// Whether a list of entity tags names `tag`; weakly compared (RFC 9110, section 13.1.2).
-fn names(list: &str, tag: &str) -> bool {
+pub fn names(list: &str, tag: &str) -> bool {
     let mut tags = list.split(',').map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }

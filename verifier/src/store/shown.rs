@@ -30,6 +30,8 @@ pub struct ReleaseLine {
     pub files: Vec<(String, String)>,
     /// The job that is not over.
     pub job: Option<LiveJob>,
+    /// What whoever runs this says of it.
+    pub notice: Option<String>,
 }
 
 /// What a page says of a job that is not over.
@@ -66,7 +68,8 @@ impl Store {
                  (SELECT json_group_array(json_array(name, verdict)) FROM (
                      SELECT name, verdict FROM artifacts WHERE seq = records.seq
                      ORDER BY place LIMIT ?)) AS files,
-                 jobs.id AS job, jobs.state AS job_state, waiting, error
+                 jobs.id AS job, jobs.state AS job_state, waiting, error,
+                 (SELECT value FROM facts WHERE name = 'notice.' || releases.version) AS notice
              FROM releases LEFT JOIN records ON records.id = releases.record
              LEFT JOIN jobs ON jobs.version = releases.version
                  AND jobs.state IN ('queued', 'running', 'parked')
@@ -112,6 +115,17 @@ impl Store {
             Some(id) => self.job(&id).await,
             None => Ok(None),
         }
+    }
+
+    /// When the last verdict of a record was known; none if there is no such record.
+    pub async fn record_finished(&self, id: &str) -> anyhow::Result<Option<Timestamp>> {
+        let finished: Option<String> =
+            sqlx::query_scalar("SELECT finished FROM records WHERE id = ?")
+                .bind(id)
+                .fetch_optional(&self.readers)
+                .await
+                .with_context(|| format!("look for record {id}"))?;
+        finished.map(|text| text.parse().context("read a record's time")).transpose()
     }
 
     /// Jobs that are over, the last one first.
@@ -161,5 +175,6 @@ fn line(row: &SqliteRow) -> anyhow::Result<ReleaseLine> {
         finished: row.try_get("finished")?,
         files: serde_json::from_str(&files).context("read the files of a record")?,
         job: job.transpose()?,
+        notice: row.try_get("notice")?,
     })
 }

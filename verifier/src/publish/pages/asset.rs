@@ -3,7 +3,10 @@
 
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use rebuilder::Digest;
+
+use crate::publish::site::{Caching, POLICY, Resource};
 
 /// A file that pages refer to.
 #[derive(Debug)]
@@ -41,8 +44,16 @@ pub fn assets() -> &'static [Asset] {
 }
 
 /// The asset of this name; none if it is the name of another version of it.
-pub fn asset(name: &str) -> Option<&'static Asset> {
-    assets().iter().find(|asset| asset.name == name)
+pub(super) fn resource(name: &str) -> Option<Resource> {
+    let asset = assets().iter().find(|asset| asset.name == name)?;
+    Some(Resource {
+        body: asset.body.as_bytes().to_vec(),
+        media_type: asset.media_type,
+        caching: Caching::Forever,
+        // Part of the program: it says nothing that happened at a time.
+        modified: Timestamp::UNIX_EPOCH,
+        policy: POLICY,
+    })
 }
 
 /// The asset of this stem.

@@ -16,6 +16,8 @@ const FILES_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 200;
 /// Files of a report that are listed.
 const REPORTS_MAX: usize = 256;
+/// A larger file of a report is not served.
+pub const REPORT_BYTES_MAX: u64 = 32 << 20;
 /// A text from outside is cut after so many characters.
 const TEXT_CHARACTERS_MAX: usize = 2_000;
 
@@ -72,6 +74,8 @@ pub struct ReportFile {
     pub size: u64,
     /// What it is, for people.
     pub words: &'static str,
+    /// It is small enough to be sent.
+    pub is_served: bool,
 }
 
 /// Checks of claims that ended alike.
@@ -212,7 +216,8 @@ pub fn reports(directory: &Path, id: &str) -> Vec<ReportFile> {
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_file() && name.parse::<FileName>().is_ok() {
             let words = words(&name);
-            files.push(ReportFile { name, size: metadata.len(), words });
+            let size = metadata.len();
+            files.push(ReportFile { name, size, words, is_served: size <= REPORT_BYTES_MAX });
         }
     }
     files.sort_by(|one, other| one.name.cmp(&other.name));

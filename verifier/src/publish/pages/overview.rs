@@ -3,10 +3,11 @@
 use askama::Template;
 use jiff::Timestamp;
 
+use super::files::cut;
 use super::markup::Moment;
 use super::series::{Series, series};
 use super::state::State;
-use super::{Frame, Page, newest};
+use super::{Frame, Page, fact, newest};
 use crate::compare::report::grouped;
 use crate::observation::Alarm;
 use crate::store::{LiveJob, ReleaseLine, Store};
@@ -57,6 +58,7 @@ struct Latest {
     state: State,
     job: Option<LiveJob>,
     files: String,
+    notice: Option<String>,
 }
 
 struct ChangeShown {
@@ -72,10 +74,8 @@ pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let (lines, total) = store.release_lines(RELEASES_MAX).await?;
     let alarms = store.alarms().await?;
     let changes = store.last_changes(CHANGES_MAX).await?;
-    let fact = |name: &'static str| async move {
-        anyhow::Ok(store.fact(name).await?.filter(|text| !text.is_empty()))
-    };
-    let (last, next) = (fact("feed.last_success").await?, fact("feed.next_check").await?);
+    let last = fact(store, "feed.last_success").await?;
+    let next = fact(store, "feed.next_check").await?;
     let modified = modified(&lines, &alarms, last.as_deref());
     let changed = changes.first().map(|change| change.at);
     let moment = |text: Option<String>| text.as_deref().and_then(Moment::read);
@@ -97,7 +97,7 @@ pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
         watch: Watch {
             last: moment(last),
             next: moment(next),
-            trouble: fact("feed.last_error").await?,
+            trouble: fact(store, "feed.last_error").await?.map(|text| cut(&text)),
         },
         queue: store.queue_lengths().await?.map(|count| grouped(count.unsigned_abs())),
         watched,
@@ -128,8 +128,8 @@ fn tally(lines: &[ReleaseLine]) -> Vec<(State, usize)> {
 fn alarm(alarm: Alarm) -> AlarmShown {
     AlarmShown {
         kind: alarm.kind.words().to_owned(),
-        subject: alarm.subject,
-        detail: alarm.detail,
+        subject: cut(&alarm.subject),
+        detail: cut(&alarm.detail),
         opened: Moment::new(alarm.opened),
     }
 }
@@ -146,6 +146,7 @@ fn latest(lines: &[ReleaseLine]) -> Vec<Latest> {
         state: State::of_release(line.status.as_deref(), line.job.as_ref()),
         job: line.job.clone(),
         files: files(line),
+        notice: line.notice.as_deref().map(cut),
     };
     lines.iter().take(LATEST_MAX).map(shown).collect()
 }

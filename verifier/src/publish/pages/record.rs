@@ -14,6 +14,7 @@ use super::release::{Found, found, verdict_sentence};
 use super::state::State;
 use super::{Frame, Page};
 use crate::compare::report::grouped;
+use crate::publish::site::{Caching, POLICY, Resource};
 use crate::record::{Record, RecordStatus};
 use crate::store::Store;
 
@@ -82,11 +83,17 @@ pub async fn record(
     Ok(Some(Page { html: page.render()?, modified: record.finished }))
 }
 
-/// The definition of a record's build, as JSON that `verbatim rebuild` and other programs read.
-pub async fn definition(store: &Store, id: &str) -> anyhow::Result<Option<(String, Record)>> {
+/// `/records/ID/definition.json`: all inputs of a record's build, for whoever runs it again.
+pub async fn definition(store: &Store, id: &str) -> anyhow::Result<Option<Resource>> {
     let Some(record) = read(store, id).await? else { return Ok(None) };
     let json = serde_json::to_string_pretty(&record.definition).context("write a definition")?;
-    Ok(Some((json + "\n", record)))
+    Ok(Some(Resource {
+        body: (json + "\n").into_bytes(),
+        media_type: "application/json",
+        caching: Caching::Forever,
+        modified: record.finished,
+        policy: POLICY,
+    }))
 }
 
 async fn read(store: &Store, id: &str) -> anyhow::Result<Option<Record>> {

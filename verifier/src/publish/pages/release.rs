@@ -9,10 +9,10 @@ use super::files::{EvidenceShown, FileShown, cut, evidence, files, reports};
 use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
 use super::state::State;
-use super::{Frame, Page, newest};
+use super::{Frame, Page, fact, newest};
 use crate::queue::{Job, JobState};
 use crate::record::{Record, RecordStatus, VerdictName};
-use crate::store::{LiveJob, ReleaseRow, Store};
+use crate::store::{LiveJob, ReleaseRow, Store, notice_of};
 use crate::version::Version;
 
 /// Unexplained paths of a file, and members that are not the tag's.
@@ -29,6 +29,7 @@ struct ReleasePage<'a> {
     announced: Moment,
     state: State,
     sentence: String,
+    notice: Option<String>,
     job: Option<JobShown>,
     found: Option<Found>,
     history: Vec<HistoryShown>,
@@ -121,6 +122,7 @@ pub async fn release(
         announced: Moment::new(row.announced),
         state: State::of_release(row.status.as_deref(), live.as_ref()),
         sentence: sentence(&row, record.as_ref(), live.as_ref()),
+        notice: fact(store, &notice_of(version)).await?.map(|text| cut(&text)),
         job: job.map(job_shown),
         found: record.map(|record| found(&record, directory, PATHS_MAX)),
         history: history.collect(),

@@ -153,6 +153,7 @@ mod tests {
             finished: None,
             files: files.iter().map(named).collect(),
             job: None,
+            notice: None,
             version,
         }
     }
