@@ -90,11 +90,7 @@ pub struct EvidenceShown {
 
 /// The files of a record, each with at most `paths_max` unexplained paths; and how many more files
 /// there are.
-pub fn files(
-    record: &Record,
-    reports: &[ReportFile],
-    paths_max: usize,
-) -> (Vec<FileShown>, usize) {
+pub fn files(record: &Record, reports: &[ReportFile], paths_max: usize) -> (Vec<FileShown>, usize) {
     let shown = record.artifacts.iter().take(FILES_MAX);
     let files = shown.map(|artifact| file(artifact, reports, paths_max)).collect();
     (files, record.artifacts.len().saturating_sub(FILES_MAX))

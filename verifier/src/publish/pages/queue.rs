@@ -57,9 +57,9 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let usual = store.usual_duration_ms().await?;
     let jobs = store.live_jobs(JOBS_MAX).await?;
     let done = store.last_jobs(DONE_MAX).await?;
-    let modified = newest(jobs.iter().chain(&done).flat_map(|job| {
-        [Some(job.created), job.started, job.finished]
-    }));
+    let modified = newest(
+        jobs.iter().chain(&done).flat_map(|job| [Some(job.created), job.started, job.finished]),
+    );
     let live = expected(&jobs, usual);
     let [queued, running, parked] = lengths.map(i64::unsigned_abs);
     let page = QueuePage {
@@ -85,8 +85,8 @@ fn expected(jobs: &[Job], usual_ms: Option<i64>) -> Vec<Option<Timestamp>> {
     let mut free = begun.filter_map(|job| job.started?.checked_add(usual).ok()).max();
     let mut expected = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let begins = (job.state == JobState::Queued)
-            .then(|| free.map_or(job.due, |free| free.max(job.due)));
+        let begins =
+            (job.state == JobState::Queued).then(|| free.map_or(job.due, |free| free.max(job.due)));
         // A job that waits for something does not keep the others from running.
         if job.waiting.is_none() && job.error.is_none() {
             free = begins.and_then(|begins| begins.checked_add(usual).ok()).or(free);

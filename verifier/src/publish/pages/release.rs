@@ -154,9 +154,7 @@ pub(super) fn found(record: &Record, directory: &Path, paths_max: usize) -> Foun
 
 fn source(record: &Record) -> SourceShown {
     let source = &record.source;
-    let plain = |text: &str| {
-        text.chars().all(|c| c.is_ascii_alphanumeric() || ":/.-_".contains(c))
-    };
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ":/.-_".contains(c));
     let on_github = source.repository.starts_with("https://github.com/")
         && plain(&source.repository)
         && plain(&source.tag)
@@ -246,11 +244,9 @@ pub(super) fn job_text(job: &Job) -> String {
             (Some(waiting), _) => {
                 format!("Waiting: {}. Looked at again at {}.", cut(waiting), minute(job.due))
             }
-            (None, Some(error)) => format!(
-                "Trouble of ours, tried again at {}: {}",
-                minute(job.due),
-                cut(error)
-            ),
+            (None, Some(error)) => {
+                format!("Trouble of ours, tried again at {}: {}", minute(job.due), cut(error))
+            }
             (None, None) => match job.position {
                 Some(1) => "It is next in the queue.".to_owned(),
                 Some(position) => format!("It is number {position} in the queue."),

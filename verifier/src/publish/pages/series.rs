@@ -78,9 +78,8 @@ fn one_series(lines: &[ReleaseLine]) -> Series {
         };
         Row { cells: lines.iter().rev().map(cell).collect(), kind }
     };
-    let count = |wanted: &[State]| {
-        columns.iter().filter(|column| wanted.contains(&column.state)).count()
-    };
+    let count =
+        |wanted: &[State]| columns.iter().filter(|column| wanted.contains(&column.state)).count();
     Series {
         name: lines[0].series.clone(),
         sentence: sentence(&columns),
@@ -169,10 +168,7 @@ mod tests {
         lines.push(line("3.13.0rc1", None, &[]));
         let series = series(&lines);
         let [only] = series.as_slice() else { panic!("one series") };
-        assert_eq!(
-            only.sentence,
-            "3.13.10 fail; 3.13.0 to 3.13.9 pass; 3.13.0rc1 not checked"
-        );
+        assert_eq!(only.sentence, "3.13.10 fail; 3.13.0 to 3.13.9 pass; 3.13.0rc1 not checked");
         assert_eq!((only.passed, only.judged, only.columns.len()), (10, 11, 12));
         let rests: Vec<&str> = only.columns.iter().map(|column| column.rest.as_str()).collect();
         assert_eq!((rests[0], rests[1], rests[11]), ("rc1", ".0", ".10"));
