@@ -139,10 +139,10 @@ fn cause(cause: &Cause) -> CauseShown {
 fn origin(explanation: &RecordedExplanation, paths_max: usize) -> OriginShown {
     let map = &explanation.map;
     let sentence = format!(
-        "{} files: {} as the tag has them, {} others, {} of these unexplained; {} directories.",
+        "{} files: {} as the tag has them, {} made by steps, {} unexplained; {} directories.",
         grouped(map.files),
         grouped(map.git),
-        grouped(explanation.others_total),
+        grouped(explanation.others_total.saturating_sub(map.unexplained)),
         grouped(map.unexplained),
         grouped(map.directories),
     );
