@@ -15,10 +15,14 @@ mod explain;
 mod feed;
 mod genuine;
 mod line;
+mod operate;
 mod rebuild;
 mod record;
+mod request;
+mod sbom;
 mod source;
 mod tidy;
+mod witness;
 
 use tests::{Place, Scene};
 

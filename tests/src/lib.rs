@@ -17,6 +17,7 @@ pub mod ran;
 pub mod scene;
 pub mod signer;
 pub mod source;
+pub mod spdx;
 
 pub use fixture::{Fixture, Place};
 pub use ran::Ran;
