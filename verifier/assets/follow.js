@@ -20,7 +20,7 @@
     if (fresh) log.textContent = "";
     fresh = false;
     const line = document.createElement("div");
-    line.className = kind;
+    line.className = "l-" + kind;
     const time = document.createElement("time");
     time.dateTime = at;
     time.textContent = at.slice(11, 19);

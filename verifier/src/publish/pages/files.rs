@@ -19,7 +19,7 @@ const REPORTS_MAX: usize = 256;
 /// A larger file of a report is not served.
 pub const REPORT_BYTES_MAX: u64 = 32 << 20;
 /// A text from outside is cut after so many characters.
-const TEXT_CHARACTERS_MAX: usize = 2_000;
+const TEXT_CHARACTERS_MAX: usize = 600;
 
 /// A file of a record.
 pub struct FileShown {

@@ -79,7 +79,9 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
 /// one that runs began, and not from the time of day: the same queue gives the same page.
 fn expected(jobs: &[Job], usual_ms: Option<i64>) -> Vec<Option<Timestamp>> {
     let Some(usual) = usual_ms.map(|usual| SignedDuration::from_millis(usual.max(0))) else {
-        return vec![None; jobs.len()];
+        // What is known is only when those that wait are looked at again.
+        let due = |job: &Job| (is_queued(job) && is_held_up(job)).then_some(job.due);
+        return jobs.iter().map(due).collect();
     };
     let begun = jobs.iter().filter(|job| job.state == JobState::Running);
     let mut free = begun.filter_map(|job| job.started?.checked_add(usual).ok()).max();
@@ -88,12 +90,21 @@ fn expected(jobs: &[Job], usual_ms: Option<i64>) -> Vec<Option<Timestamp>> {
         let begins =
             (job.state == JobState::Queued).then(|| free.map_or(job.due, |free| free.max(job.due)));
         // A job that waits for something does not keep the others from running.
-        if job.waiting.is_none() && job.error.is_none() {
+        if !is_held_up(job) {
             free = begins.and_then(|begins| begins.checked_add(usual).ok()).or(free);
         }
         expected.push(begins);
     }
     expected
+}
+
+fn is_queued(job: &Job) -> bool {
+    job.state == JobState::Queued
+}
+
+/// It waits for something, or for another try.
+fn is_held_up(job: &Job) -> bool {
+    job.waiting.is_some() || job.error.is_some()
 }
 
 fn shown(job: &Job, expected: Option<Timestamp>) -> JobShown {
@@ -186,6 +197,7 @@ mod tests {
         let expect = ["00:12", "00:12", "01:00"].map(|t| Some(format!("2026-01-01 {t} UTC")));
         let found: Vec<_> = expected(&jobs, Some(120_000)).into_iter().map(minutes).collect();
         assert_eq!(found, [&[None], expect.as_slice(), &[None]].concat());
-        assert_eq!(expected(&jobs, None), [None; 5]);
+        let due = Some(jobs[1].due);
+        assert_eq!(expected(&jobs, None), [None, due, None, None, None]);
     }
 }
