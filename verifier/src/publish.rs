@@ -1,8 +1,12 @@
 //! Room 6, publish: renders records. It decides nothing and recomputes nothing.
 
+pub mod atom;
 pub mod badge;
+pub mod export;
 pub mod pages;
+pub mod paths;
 pub mod site;
+pub mod stored;
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -117,17 +117,6 @@ impl Store {
         }
     }
 
-    /// When the last verdict of a record was known; none if there is no such record.
-    pub async fn record_finished(&self, id: &str) -> anyhow::Result<Option<Timestamp>> {
-        let finished: Option<String> =
-            sqlx::query_scalar("SELECT finished FROM records WHERE id = ?")
-                .bind(id)
-                .fetch_optional(&self.readers)
-                .await
-                .with_context(|| format!("look for record {id}"))?;
-        finished.map(|text| text.parse().context("read a record's time")).transpose()
-    }
-
     /// Jobs that are over, the last one first.
     pub async fn last_jobs(&self, limit: u32) -> anyhow::Result<Vec<Job>> {
         let rows = sqlx::query(

@@ -6,6 +6,7 @@ use super::state::State;
 use crate::compare::report::{cause_text, grouped};
 use crate::compare::{Cause, Origin, Tier};
 use crate::evidence::{CheckOutcome, Evidence};
+use crate::publish::stored;
 use crate::record::{Record, RecordedArtifact, RecordedExplanation, SizedDigest, VerdictName};
 use crate::release::FileName;
 
@@ -16,8 +17,6 @@ const FILES_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 200;
 /// Files of a report that are listed.
 const REPORTS_MAX: usize = 256;
-/// A larger file of a report is not served.
-pub const REPORT_BYTES_MAX: u64 = 32 << 20;
 /// A text from outside is cut after so many characters.
 const TEXT_CHARACTERS_MAX: usize = 600;
 
@@ -213,7 +212,7 @@ pub fn reports(directory: &Path, id: &str) -> Vec<ReportFile> {
         if metadata.is_file() && name.parse::<FileName>().is_ok() {
             let words = words(&name);
             let size = metadata.len();
-            files.push(ReportFile { name, size, words, is_served: size <= REPORT_BYTES_MAX });
+            files.push(ReportFile { name, size, words, is_served: size <= stored::FILE_BYTES_MAX });
         }
     }
     files.sort_by(|one, other| one.name.cmp(&other.name));

@@ -14,7 +14,6 @@ mod packed;
 mod queue;
 mod record;
 mod release;
-mod report;
 mod series;
 mod state;
 
@@ -69,7 +68,8 @@ pub enum Here {
     Elsewhere,
 }
 
-/// What is at the path with these parts, as far as it is a page or belongs to one.
+/// What is at the path with these parts, as far as it is a page or belongs to one. What is
+/// stored with a record is not ours.
 pub async fn resource(shown: &Shown, parts: &[&str]) -> anyhow::Result<Option<Resource>> {
     let store = &shown.store;
     let frame = |here| Frame::read(shown, here);
@@ -91,9 +91,6 @@ pub async fn resource(shown: &Shown, parts: &[&str]) -> anyhow::Result<Option<Re
             page
         }
         ["records", id, "definition.json"] => return record::definition(store, id).await,
-        ["records", id, "reports", name] => {
-            return report::report(store, &shown.reports, id, name).await;
-        }
         ["jobs", id] => {
             let frame = frame(Here::Elsewhere).await?;
             let page = job::job(store, &shown.journals, &frame, id).await?;
