@@ -17,6 +17,7 @@ mod rebuild;
 mod record;
 mod source;
 mod tidy;
+mod webhook;
 
 use tests::{Place, Scene};
 

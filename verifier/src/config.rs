@@ -16,6 +16,7 @@ use rebuilder::Limits;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use crate::webhook::{self, Webhook};
 use crate::{environment, server};
 
 /// Where a configuration file is looked for when `--config` names none.
@@ -33,6 +34,9 @@ pub struct Config {
     pub rebuild: Rebuild,
     pub queue: Queue,
     pub server: server::Settings,
+    /// Who is told of changes.
+    #[serde(deserialize_with = "webhook::webhooks")]
+    pub webhooks: Vec<Webhook>,
 }
 
 /// How the daemon works its queue off.
@@ -351,6 +355,7 @@ mod tests {
         assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
         assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
         assert_eq!(shipped.server, built_in.server);
+        assert_eq!(shipped.webhooks, built_in.webhooks);
         assert_eq!(shipped.source.repository, built_in.source.repository);
         assert_eq!(shipped.environment.keyring, built_in.environment.keyring);
     }

@@ -23,6 +23,8 @@ pub const POINTS: &[&str] = &[
     "reports.after",
     "settle.before",
     "settle.after",
+    "deliver.before",
+    "deliver.after",
     "observe.before",
     "observe.after",
     "learn.before",

@@ -28,6 +28,7 @@ pub mod recipe;
 pub mod release;
 pub mod source;
 pub mod version;
+pub mod webhook;
 // The edges: sockets, processes, disk, terminal, settings.
 pub mod clock;
 pub mod config;

@@ -66,6 +66,9 @@ async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Res
 /// shows.
 pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
     config.store_path()?;
+    for webhook in &config.webhooks {
+        webhook.key()?;
+    }
     let state = &config.state.directory;
     std::fs::create_dir_all(state)
         .with_context(|| format!("make state.directory {}", state.display()))?;

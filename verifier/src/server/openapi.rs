@@ -37,6 +37,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(lists::artifacts))
         .routes(routes!(lists::observations))
         .routes(routes!(lists::alarms))
+        .routes(routes!(lists::deliveries))
         .routes(routes!(singles::status))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

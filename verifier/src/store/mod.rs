@@ -6,6 +6,7 @@
 //! It promises: when a function that writes returns, what it wrote is on disk; what one function
 //! writes is there as a whole or not at all.
 
+mod deliveries;
 mod notices;
 mod pages;
 mod queue;
@@ -26,6 +27,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+pub use deliveries::{DeliveryRow, DeliveryState};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;

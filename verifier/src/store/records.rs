@@ -217,9 +217,9 @@ async fn conclude(
     if was.as_deref() == Some(status) {
         return Ok(());
     }
-    sqlx::query(
+    let change: i64 = sqlx::query_scalar(
         "INSERT INTO changes (at_ms, version, series, was, status, record)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
     )
     .bind(clock::now_ms())
     .bind(version.to_string())
@@ -227,10 +227,10 @@ async fn conclude(
     .bind(was)
     .bind(status)
     .bind(record)
-    .execute(&mut **writing)
+    .fetch_one(&mut **writing)
     .await
     .context("keep a change of status")?;
-    Ok(())
+    super::deliveries::owe(writing, change, &version.series()).await
 }
 
 fn parsed(row: &SqliteRow) -> anyhow::Result<Record> {
@@ -260,7 +260,7 @@ fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
     })
 }
 
-fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
+pub(super) fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
     Ok(ChangeRow {
         seq: row.try_get("seq")?,
         at: time(row.try_get("at_ms")?)?,
