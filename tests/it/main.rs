@@ -15,6 +15,7 @@ mod genuine;
 mod line;
 mod rebuild;
 mod record;
+mod retention;
 mod source;
 mod tidy;
 mod webhook;

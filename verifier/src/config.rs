@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::webhook::{self, Webhook};
-use crate::{environment, server};
+use crate::{environment, retention, server};
 
 /// Where a configuration file is looked for when `--config` names none.
 const PLACES: [&str; 2] = ["verbatim.toml", "/etc/verbatim/verbatim.toml"];
@@ -34,6 +34,8 @@ pub struct Config {
     pub rebuild: Rebuild,
     pub queue: Queue,
     pub server: server::Settings,
+    /// How long byproducts are kept.
+    pub retention: retention::Policy,
     /// Who is told of changes.
     #[serde(deserialize_with = "webhook::webhooks")]
     pub webhooks: Vec<Webhook>,
@@ -355,6 +357,7 @@ mod tests {
         assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
         assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
         assert_eq!(shipped.server, built_in.server);
+        assert_eq!(shipped.retention, built_in.retention);
         assert_eq!(shipped.webhooks, built_in.webhooks);
         assert_eq!(shipped.source.repository, built_in.source.repository);
         assert_eq!(shipped.environment.keyring, built_in.environment.keyring);

@@ -25,6 +25,8 @@ pub const POINTS: &[&str] = &[
     "settle.after",
     "deliver.before",
     "deliver.after",
+    "compress.before",
+    "compress.after",
     "observe.before",
     "observe.after",
     "learn.before",

@@ -37,6 +37,7 @@ pub mod http;
 pub mod journal;
 pub mod process;
 pub mod progress;
+pub mod retention;
 pub mod scratch;
 pub mod server;
 // The program.

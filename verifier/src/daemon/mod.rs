@@ -6,6 +6,7 @@
 
 mod deliver;
 mod reaper;
+mod retain;
 mod watch;
 mod worker;
 
@@ -65,6 +66,7 @@ impl Daemon {
         parts.spawn(worker::work(self.clone(), stop.clone()));
         parts.spawn(watch::watch(self.clone(), stop.clone()));
         parts.spawn(reaper::reap(self.clone(), stop.clone()));
+        parts.spawn(retain::retain(self.clone(), stop.clone()));
         parts.spawn(deliver::deliver(self.clone(), stop.clone()));
         let mut stopping = stop;
         let first = tokio::select! {
@@ -87,6 +89,7 @@ impl Daemon {
         let looked = watch::round(self).await;
         worker::drain(self, stop).await;
         deliver::round(self).await;
+        retain::round(self).await;
         looked
     }
 

@@ -38,7 +38,7 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let mut response = if response.status().is_client_error() || response.status().is_server_error()
     {
         problem::normal(response).await
-    } else if reads && response.status() == StatusCode::OK && is_json(response.headers()) {
+    } else if reads && response.status() == StatusCode::OK && is_document(response.headers()) {
         conditional(response, known.as_ref()).await
     } else {
         response
@@ -54,8 +54,13 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json")
+/// A document that has no entity tag of its own yet.
+fn is_document(headers: &HeaderMap) -> bool {
+    let is_tagged = headers.contains_key(header::ETAG);
+    !is_tagged
+        && headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes() == b"application/json")
 }
 
 /// A document with its entity tag; or 304, without it, for a client that has it.
@@ -82,6 +87,12 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
     parts.headers.remove(header::CONTENT_TYPE);
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::empty())
+}
+
+/// Whether a client says that it has what `tag` stands for.
+pub fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    known.is_some_and(|known| names(known, tag))
 }
 
 /// Whether a list of entity tags names `tag`; weakly compared (RFC 9110, section 13.1.2).

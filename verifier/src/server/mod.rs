@@ -15,6 +15,7 @@ mod lists;
 mod model;
 mod openapi;
 mod problem;
+mod reports;
 mod requests;
 mod singles;
 mod token;

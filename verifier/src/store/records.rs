@@ -92,6 +92,15 @@ impl Store {
         row.as_ref().map(parsed).transpose()
     }
 
+    /// Whether a release's status is this record's.
+    pub async fn is_newest(&self, id: &str) -> anyhow::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM releases WHERE record = ?)")
+            .bind(id)
+            .fetch_one(&self.readers)
+            .await
+            .with_context(|| format!("look for record {id}"))
+    }
+
     /// The document of a record, as it was written.
     pub async fn document(&self, id: &str) -> anyhow::Result<Option<String>> {
         sqlx::query_scalar("SELECT document FROM records WHERE id = ?")
