@@ -2,7 +2,9 @@
 //! output, events as JSON lines on standard error, all of them bounded.
 //!
 //! It has one thread, because it forks, and it dies with the thread that started it, and the
-//! container with it: nothing of a rebuild survives a kill -9 of the verifier.
+//! container with it: nothing of a rebuild survives a kill -9 of the verifier. Whoever closes the
+//! other end of its standard error while a container runs tells it to stop: it ends the container,
+//! removes what it has made and exits.
 
 use std::io::{self, Read, Write};
 

@@ -110,15 +110,20 @@ impl Watch<'_> {
         self.judge(report, &mut disk, kills_before)
     }
 
-    /// True if the output can be read; false after a report or the pause.
+    /// True if the output can be read; false after a report or the pause. An error once nobody
+    /// reads our standard error any more: whoever ordered this has dropped it.
     fn wait_for_output(&self, pause: Duration) -> io::Result<bool> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let milliseconds = TICK.min(left).min(pause).as_millis() as u16;
+        let stderr = io::stderr();
         let mut waiting = [
             PollFd::new(self.output.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+            // Hang-ups are always reported.
+            PollFd::new(stderr.as_fd(), PollFlags::empty()),
         ];
         match poll(&mut waiting, milliseconds.max(1)) {
+            Ok(_) if waiting[2].any().unwrap_or(false) => Err(io::ErrorKind::BrokenPipe.into()),
             Ok(_) => Ok(waiting[0].any().unwrap_or(false)),
             Err(nix::errno::Errno::EINTR) => Ok(false),
             Err(error) => Err(error.into()),

@@ -205,24 +205,30 @@ fn a_release_without_its_tag_waits_and_is_verified_when_it_is_there() {
     assert_one_verdict(&scene, RecordStatus::Pass);
 }
 
+/// Everything that the journals of a scene's jobs say.
+fn journals(scene: &Scene) -> String {
+    let path = |job: &Job| scene.state().join(format!("jobs/{}.ndjson", job.id));
+    jobs(scene).iter().map(|job| fs::read_to_string(path(job)).unwrap_or_default()).collect()
+}
+
 #[test]
-fn sigterm_during_a_rebuild_ends_it_soon_and_the_job_resumes() {
-    let scene = watched();
-    scene.only_step("sleep 600");
-    let running = serve(&scene);
-    wait_for(&scene, "a rebuild", |scene| {
-        jobs(scene).iter().any(|job| job.state == JobState::Running)
-            && !leftovers::processes(&scene.state().display().to_string()).is_empty()
-    });
-    let begun = Instant::now();
-    assert_eq!(running.stop(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
-    leftovers::assert_none(&scene.state());
-    let job = jobs(&scene).remove(0);
-    assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
-    scene.recipe(tests::fixture::RECIPE);
-    scene.run(&["serve", "--once"]).exits(0);
-    assert_one_verdict(&scene, RecordStatus::Pass);
+fn sigterm_at_any_stage_of_a_job_ends_it_soon_and_the_job_resumes() {
+    for stage in ["running", "fetch tag", "commit", "the step is at work"] {
+        let scene = watched();
+        scene.only_step("echo the step is at work; sleep 600");
+        let running = serve(&scene);
+        wait_for(&scene, stage, |scene| journals(scene).contains(stage));
+        let begun = Instant::now();
+        assert_eq!(running.stop(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+        // At once: the daemon has waited for what it started.
+        assert_eq!(leftovers::of(&scene.state()), [""; 0], "{stage}");
+        let job = jobs(&scene).remove(0);
+        assert_eq!((job.state, job.attempts), (JobState::Queued, 0), "{stage}");
+        scene.recipe(tests::fixture::RECIPE);
+        scene.run(&["serve", "--once"]).exits(0);
+        assert_one_verdict(&scene, RecordStatus::Pass);
+    }
 }
 
 #[test]
@@ -318,7 +324,7 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
 }
 
 /// One exchange with the daemon's server.
-fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+pub fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\

@@ -1,10 +1,11 @@
 //! End-to-end tests: the program as a user runs it, against a small world on loopback.
 //!
-//! One file a room. Fast tests use an environment of this machine's own programs; `genuine` uses
-//! the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
+//! One file a room. Fast tests use an environment of this machine's own programs; `genuine` and
+//! `browser` use the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
 #![allow(clippy::disallowed_methods)]
 
 mod authenticate;
+mod browser;
 mod compare;
 mod config;
 mod daemon;

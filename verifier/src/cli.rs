@@ -56,7 +56,7 @@ enum LogFormat {
 enum Command {
     /// Show the whole job on a genuine release, with python.org stood in for on loopback
     Demo {
-        /// Exit after the verdict instead of keeping the stand-in up until Ctrl-C
+        /// Verify it once and exit, instead of serving the dashboard until Ctrl-C
         #[arg(long)]
         once: bool,
     },
@@ -301,23 +301,14 @@ async fn interrupted() -> &'static str {
 }
 
 async fn show(config: Config, once: bool) -> anyhow::Result<ExitCode> {
-    let demo = unless_interrupted(demo::demo(config, Progress::to_stderr())).await?;
-    print(&publish::text(&demo.record))?;
+    let progress = Progress::to_stderr();
     if !once {
-        let feed = demo.world.feed()?;
-        print(&format!(
-            "\nThe stand-in of python.org stays up until Ctrl-C. To verify against it:\n  \
-             VERBATIM_FEED__API={} \\\n  VERBATIM_FEED__FILES={} \\\n  \
-             VERBATIM_SOURCE__REPOSITORY={} \\\n  verbatim verify {}\n",
-            feed.api,
-            feed.files,
-            demo.world.repository(),
-            demo.record.release.version
-        ))?;
-        // The verdict stands: being told to end now is no trouble.
-        interrupted().await;
+        let record = demo::dashboard(config, progress, interrupted()).await?;
+        return Ok(ExitCode::from(exit_status(&record)));
     }
-    Ok(ExitCode::from(exit_status(&demo.record)))
+    let record = unless_interrupted(demo::once(config, progress)).await?;
+    print(&publish::text(&record))?;
+    Ok(ExitCode::from(exit_status(&record)))
 }
 
 async fn verify(config: Config, args: VerifyArgs) -> anyhow::Result<ExitCode> {

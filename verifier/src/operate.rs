@@ -46,7 +46,7 @@ pub async fn serve(
 }
 
 /// The daemon with its server. Standard output says where it is, for whoever started it.
-async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> anyhow::Result<()> {
     let wanted = daemon.line.config.server.listen;
     let listener = TcpListener::bind(wanted)
         .await

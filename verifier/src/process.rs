@@ -1,11 +1,12 @@
 //! The one module that starts processes: this program itself, as `verbatim rebuild` or `verbatim
 //! tool`, which enters a container and runs one order.
 //!
-//! It promises that the child and its container are gone when the returned future ends or is
+//! It promises that the child and its container are gone when the returned future has ended or was
 //! dropped, and never hands the child more than the order: no environment, no open file.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rebuilder::{Event, Rebuild, RebuildOrder, ToolOrder, ToolRun};
@@ -18,6 +19,11 @@ use tokio::process::{Child, Command};
 const ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// The most that is read of a child's standard error.
 const EVENTS_BYTES_MAX: u64 = 16 << 20;
+/// A child that nobody listens to any more ends its container and exits; this is many times longer
+/// than it needs.
+const ENDING_MAX: Duration = Duration::from_secs(3);
+/// The kernel ends a killed process within milliseconds.
+const KILLED_MAX: Duration = Duration::from_secs(1);
 
 /// The `verbatim` program that is started for orders.
 #[derive(Clone, Debug)]
@@ -61,7 +67,7 @@ impl Program {
         let order = serde_json::to_vec(order).context("write an order")?;
         let mut child = self.start(command, work)?;
         let (Some(mut stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+            (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take())
         else {
             bail!("start verbatim {command}: its pipes are missing");
         };
@@ -72,7 +78,8 @@ impl Program {
             anyhow::Ok((answer?, complaint))
         };
         let (answer, complaint) = talk.await?;
-        let status = child.wait().await.with_context(|| format!("wait for verbatim {command}"))?;
+        let status =
+            child.0.wait().await.with_context(|| format!("wait for verbatim {command}"))?;
         if !status.success() {
             if complaint.is_empty() {
                 bail!("verbatim {command} ended with {status} and said nothing");
@@ -82,13 +89,13 @@ impl Program {
         serde_json::from_slice(&answer).with_context(|| format!("read verbatim {command}'s answer"))
     }
 
-    fn start(&self, command: &str, work: &Path) -> anyhow::Result<Child> {
+    fn start(&self, command: &str, work: &Path) -> anyhow::Result<Attended> {
         // The container's mount points are made in TMPDIR: beside the work directory, so that a
         // kill -9 leaves nothing outside the scratch directory.
         let temporary = work.parent().unwrap_or(work);
         #[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
         let mut child = Command::new(&self.path);
-        child
+        let child = child
             .arg(command)
             .env_clear()
             .env("TMPDIR", temporary)
@@ -98,7 +105,44 @@ impl Program {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("start {} {command}", self.path.display()))
+            .with_context(|| format!("start {} {command}", self.path.display()))?;
+        Ok(Attended(child))
+    }
+}
+
+/// A child that has ended, and its container with it, when this is dropped.
+struct Attended(Child);
+
+impl Attended {
+    /// Whether it has ended by `give_up`.
+    fn ended_by(&mut self, give_up: Instant) -> bool {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.0.try_wait() {
+                Ok(None) if Instant::now() < give_up => {}
+                Ok(status) => return status.is_some(),
+                // It was waited for already.
+                Err(_) => return true,
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Attended {
+    /// Waits, although it may hold up a thread of the runtime: the directories that the container
+    /// writes to are removed next.
+    fn drop(&mut self) {
+        // Our ends of its pipes are closed by now, which tells it to end.
+        if self.ended_by(Instant::now() + ENDING_MAX) {
+            return;
+        }
+        // The parent-death signals take the container with it, soon but not at once.
+        let killed = self.0.start_kill();
+        if killed.is_err() || !self.ended_by(Instant::now() + KILLED_MAX) {
+            tracing::warn!("a process that was started for an order does not end");
+        }
     }
 }
 

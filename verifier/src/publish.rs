@@ -1,5 +1,8 @@
 //! Room 6, publish: renders records. It decides nothing and recomputes nothing.
 
+pub mod badge;
+pub mod site;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -9,10 +9,13 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 const MARK: &str = ".partial-";
+/// How long is tried to remove a directory that is still being written to.
+const REMOVING_MAX: Duration = Duration::from_secs(1);
 
 /// A directory of this process; removed when dropped.
 #[derive(Debug)]
@@ -57,9 +60,16 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
+    /// Again and again for a while: when work is dropped, a write that its threads had begun may
+    /// still put a file into a directory that is being emptied.
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.path) {
-            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        let give_up = Instant::now() + REMOVING_MAX;
+        while let Err(error) = remove(&self.path) {
+            if Instant::now() >= give_up {
+                tracing::warn!("cannot remove {}: {error}", self.path.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

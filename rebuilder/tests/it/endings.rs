@@ -198,6 +198,16 @@ fn a_kill_9_of_the_process_ends_everything() {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_everything_before_the_process_itself() {
+    let world = World::new("trap '' TERM; setsid sleep 600 & sleep 600 & echo up; wait");
+    let mut child = world.start("rebuild", &world.order());
+    wait_until("the step", || world.processes().len() >= 3);
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    world.assert_nothing_left(child.id());
+}
+
+#[test]
 fn a_kill_9_of_the_parent_ends_everything() {
     let mut world = World::new("echo up; sleep 600");
     // The shell is the parent; a background command has no input unless it is told where.

@@ -38,7 +38,7 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let mut response = if response.status().is_client_error() || response.status().is_server_error()
     {
         problem::normal(response).await
-    } else if reads && response.status() == StatusCode::OK && is_document(response.headers()) {
+    } else if reads && is_unmarked_document(&response) {
         conditional(response, known.as_ref()).await
     } else {
         response
@@ -54,13 +54,13 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// A document that has no entity tag of its own yet.
-fn is_document(headers: &HeaderMap) -> bool {
-    let is_tagged = headers.contains_key(header::ETAG);
-    !is_tagged
-        && headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes() == b"application/json")
+/// A JSON document whose handler left it to us to mark it with an entity tag.
+fn is_unmarked_document(response: &Response) -> bool {
+    let headers = response.headers();
+    let kind = headers.get(header::CONTENT_TYPE);
+    response.status() == StatusCode::OK
+        && kind.is_some_and(|kind| kind.as_bytes() == b"application/json")
+        && !headers.contains_key(header::ETAG)
 }
 
 /// A document with its entity tag; or 304, without it, for a client that has it.
@@ -70,8 +70,7 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
         let detail = "the document is too large to be served";
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
     };
-    let digest = Digest::of(&bytes).to_string();
-    let tag = format!("\"{}\"", &digest[..32]);
+    let tag = entity_tag(&bytes);
     let has_it =
         known.and_then(|known| known.to_str().ok()).is_some_and(|known| names(known, &tag));
     // A document may be kept, but whoever kept it asks whether it is still the one.
@@ -89,6 +88,11 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
     Response::from_parts(parts, Body::empty())
 }
 
+/// The strong entity tag of these bytes.
+pub fn entity_tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", &Digest::of(bytes).to_string()[..32])
+}
+
 /// Whether a client says that it has what `tag` stands for.
 pub fn has(headers: &HeaderMap, tag: &str) -> bool {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
@@ -96,7 +100,7 @@ pub fn has(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// Whether a list of entity tags names `tag`; weakly compared (RFC 9110, section 13.1.2).
-fn names(list: &str, tag: &str) -> bool {
+pub fn names(list: &str, tag: &str) -> bool {
     let mut tags = list.split(',').map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }

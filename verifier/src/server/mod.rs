@@ -12,18 +12,21 @@ mod gate;
 mod health;
 mod journal;
 mod lists;
+mod memory;
 mod model;
 mod openapi;
 mod problem;
 mod reports;
 mod requests;
 mod singles;
+mod site;
 mod token;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -33,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
+use crate::publish::site::Shown;
 use crate::store::Store;
 
 pub use openapi::document as openapi_document;
@@ -42,6 +46,9 @@ pub use token::fresh as fresh_token;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Clients that follow jobs at once.
 const FOLLOWERS_MAX: usize = 200;
+
+/// What another process wrote is shown after this time at the latest.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why this service is not ready; empty if it is.
 pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -62,6 +69,17 @@ pub struct Site {
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
     pub health: Health,
+}
+
+impl Site {
+    /// The part of it that is published.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            store: self.store.clone(),
+            public_url: self.settings.public_url.clone(),
+            reports: self.reports.clone(),
+        }
+    }
 }
 
 /// What the operator decides about the server: the section `[server]` of the configuration.
@@ -104,6 +122,9 @@ impl Settings {
 /// What every handler shares.
 struct App {
     site: Site,
+    /// The part of it that is published.
+    shown: Shown,
+    memory: memory::Memory,
     gate: gate::Gate,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
@@ -122,14 +143,31 @@ pub async fn serve(
     let (end, ending) = watch::channel(false);
     let gate = gate::Gate::new(&site.settings);
     let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-    let app = App { site, gate, followers, ending };
-    connection::serve(router(Arc::new(app)), listener, shutdown, end).await
+    let shown = site.shown();
+    let memory = memory::Memory::default();
+    let store = site.store.clone();
+    let app = App { site, shown, memory, gate, followers, ending };
+    let serving = connection::serve(router(Arc::new(app)), listener, shutdown, end);
+    tokio::select! {
+        served = serving => served,
+        never = look(&store) => match never {},
+    }
+}
+
+/// Looks again and again whether other processes wrote to the store.
+async fn look(store: &Store) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Err(error) = store.look().await {
+            tracing::debug!("{error:#}");
+        }
+    }
 }
 
 fn router(app: Arc<App>) -> Router {
     let (router, _) = openapi::routes().split_for_parts();
     router
-        .fallback(problem::not_found)
+        .fallback(site::show)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(answer::finish))

@@ -71,8 +71,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// No route has this path.
-pub async fn not_found() -> Problem {
+/// Nothing is at this path.
+pub fn not_found() -> Problem {
     Problem::missing("nothing is served at this path")
 }
 

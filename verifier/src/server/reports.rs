@@ -10,7 +10,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
-use rebuilder::Digest;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
@@ -90,8 +89,7 @@ pub async fn report(
     let as_kept = matches!(kept, Kept::Compressed(_)) && takes_zstd(&headers);
     // What is written once has one tag for each form in which it is sent.
     let form = if as_kept { "zstd" } else { "plain" };
-    let tag = Digest::of(format!("{id}/{name}/{form}").as_bytes()).to_string();
-    let tag = format!("\"{}\"", &tag[..32]);
+    let tag = answer::entity_tag(format!("{id}/{name}/{form}").as_bytes());
     let fields = [
         (header::ETAG, tag.as_str()),
         (header::CACHE_CONTROL, CACHED),

@@ -12,6 +12,8 @@ mod pages;
 mod queue;
 mod records;
 mod releases;
+mod sight;
+mod standing;
 mod tokens;
 mod watch;
 
@@ -28,9 +30,11 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 pub use deliveries::{DeliveryRow, DeliveryState};
+pub use notices::{NOTICE, notice_of};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
+pub use standing::{JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 
@@ -47,6 +51,7 @@ pub struct Store {
     /// One connection: what this process writes is written in turn.
     writer: SqlitePool,
     readers: SqlitePool,
+    sight: sight::Sight,
 }
 
 impl Store {
@@ -72,12 +77,14 @@ impl Store {
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(LOCKED_SECONDS_MAX))
         };
-        let writer = pool(1).connect_with(options.clone()).await.with_context(opening)?;
+        let sight = sight::Sight::new(options.clone().pragma("query_only", "ON"));
+        let writer = sight.count(pool(1));
+        let writer = writer.connect_with(options.clone()).await.with_context(opening)?;
         migrate(&writer, path)
             .await
             .with_context(|| format!("bring the store {} up to date", path.display()))?;
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        let store = Store { writer, readers };
+        let store = Store { writer, readers, sight };
         store.complete_releases().await?;
         Ok(store)
     }
@@ -96,6 +103,7 @@ impl Store {
 
     /// Ends the connections, so that the store is one file again.
     pub async fn close(&self) {
+        self.sight.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

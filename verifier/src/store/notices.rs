@@ -9,9 +9,17 @@ use super::{Store, name_of, named, time};
 use crate::clock;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::record::Record;
+use crate::version::Version;
 
 /// The API's allowance is for this long.
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// The fact that every page shows at its top.
+pub const NOTICE: &str = "notice";
+
+/// The name of the fact that is shown with this release.
+pub fn notice_of(version: &Version) -> String {
+    format!("{NOTICE}.{version}")
+}
 
 impl Store {
     /// Observations before the place `before`, newest first, with their places.

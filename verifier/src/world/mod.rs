@@ -9,6 +9,7 @@ mod git;
 mod server;
 
 pub mod genuine;
+pub mod made_up;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

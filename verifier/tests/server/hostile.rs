@@ -23,7 +23,7 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_answered_with_a_problem() {
     let server = Server::start().await;
-    server.get("/").await.problem(404);
+    server.get("/nothing").await.problem(404);
     server.get("/api/v1/nothing").await.problem(404);
     let wrong = sent(server.request(Method::DELETE, "/api/v1/jobs")).await;
     wrong.problem(405);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the environment")]
 
+mod badges;
 mod follow;
 mod hostile;
 mod lists;

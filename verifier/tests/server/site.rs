@@ -27,7 +27,7 @@ pub struct Server {
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     ended: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -108,13 +108,18 @@ impl Server {
             client: Client::builder().no_proxy().build().unwrap(),
             stop: Some(stop),
             ended: Some(ended),
-            _directory: directory,
+            directory,
         }
     }
 
     pub async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    /// The same store, as another process opens it.
+    pub async fn open_store(&self) -> Store {
+        Store::open(&self.directory.path().join("records.sqlite")).await.unwrap()
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -1,0 +1,69 @@
+//! Everything that is published, at every path that no route of the API has.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::answer::names;
+use super::memory::Rendered;
+use super::problem::{self, Problem};
+use super::{App, Shared};
+use crate::clock;
+use crate::publish::site;
+
+/// Answers with what is published at the path. The layers around this made GET of HEAD.
+pub async fn show(State(app): Shared, request: Request) -> Result<Response, Problem> {
+    let (head, _) = request.into_parts();
+    let rendered = rendered(&app, head.uri.path()).await?.ok_or_else(problem::not_found)?;
+    if head.method != Method::GET {
+        let allowed = [(header::ALLOW, "GET, HEAD")];
+        return Ok((allowed, problem::method_not_allowed().await).into_response());
+    }
+    Ok(answer(&rendered, &head.headers))
+}
+
+/// What is at `path`: from memory if nothing was written since it was rendered.
+async fn rendered(app: &App, path: &str) -> anyhow::Result<Option<Arc<Rendered>>> {
+    let store = &app.shown.store;
+    if let Some(kept) = app.memory.get(path, store.generation()) {
+        return Ok(Some(kept));
+    }
+    // Asked before anything is read: what is read then is at least as new.
+    let settled = store.settled();
+    let Some(resource) = site::resource(&app.shown, path).await? else { return Ok(None) };
+    let rendered = Arc::new(Rendered::new(resource, clock::now()));
+    if let Some(generation) = settled {
+        app.memory.keep(path, generation, rendered.clone());
+    }
+    Ok(Some(rendered))
+}
+
+/// The answer, or 304 for a client that has it.
+fn answer(rendered: &Rendered, asked: &HeaderMap) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = rendered.headers.clone();
+    if has_it(rendered, asked) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        return response;
+    }
+    *response.body_mut() = Body::from(rendered.body.clone());
+    response
+}
+
+/// Entity tags are exact and come first; a time has whole seconds (RFC 9110, section 13.2.2).
+fn has_it(rendered: &Rendered, asked: &HeaderMap) -> bool {
+    let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
+    if let Some(known) = asked.get(header::IF_NONE_MATCH) {
+        return known.to_str().is_ok_and(|known| names(known, &rendered.tag));
+    }
+    let since =
+        text(header::IF_MODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(text).ok());
+    since.is_some_and(|since| {
+        let since = since.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).is_ok_and(|since| rendered.modified <= since)
+    })
+}

@@ -1,0 +1,140 @@
+//! How a release stands right now: its newest record, its files, its newest job. What a badge and a
+//! release's page begin with, in one moment.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, named, time};
+use crate::queue::JobState;
+use crate::record::{RecordStatus, VerdictName};
+use crate::release::Release;
+use crate::version::Version;
+
+/// A release as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The release.
+    pub version: Version,
+    /// What its newest record says; none if there is none.
+    pub status: Option<RecordStatus>,
+    /// The files of its newest record with their verdicts; without one, those that python.org
+    /// claims, as far as it was asked.
+    pub files: Vec<(String, Option<VerdictName>)>,
+    /// Its newest job, over or not.
+    pub job: Option<JobStanding>,
+    /// When the newest of these facts came to be.
+    pub modified: Timestamp,
+}
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStanding {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: JobState,
+    /// What the release still lacks.
+    pub waiting: Option<String>,
+    /// The last trouble of ours.
+    pub error: Option<String>,
+}
+
+const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq, n.finished,
+        j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
+        (SELECT json_group_array(json_array(name, verdict) ORDER BY place)
+            FROM artifacts WHERE artifacts.seq = n.seq) AS files
+    FROM releases AS r
+    LEFT JOIN records AS n ON n.id = r.record
+    LEFT JOIN jobs AS j ON j.seq = (SELECT MAX(seq) FROM jobs WHERE jobs.version = r.version)
+    WHERE r.version = ?";
+
+impl Store {
+    /// How `version` stands; none if nobody ever heard of it.
+    pub async fn standing(&self, version: &Version) -> anyhow::Result<Option<Standing>> {
+        let row = sqlx::query(STANDING)
+            .bind(version.to_string())
+            .fetch_optional(&self.readers)
+            .await
+            .with_context(|| format!("read how {version} stands"))?;
+        row.as_ref().map(standing).transpose()
+    }
+
+    /// The newest version of `series`; candidates come before their final version.
+    pub async fn newest_of_series(&self, series: &str) -> anyhow::Result<Option<Version>> {
+        let version: Option<String> = sqlx::query_scalar(
+            "SELECT version FROM releases WHERE series = ? ORDER BY sort_key DESC LIMIT 1",
+        )
+        .bind(series)
+        .fetch_optional(&self.readers)
+        .await
+        .context("look for the newest release of a series")?;
+        version.map(|text| text.parse().context("read a version")).transpose()
+    }
+
+    /// The newest final version, and where there is none the newest of all.
+    pub async fn newest(&self) -> anyhow::Result<Option<Version>> {
+        let version: Option<String> = sqlx::query_scalar(
+            "SELECT version FROM releases
+             ORDER BY sort_key LIKE '%.z.%' DESC, sort_key DESC LIMIT 1",
+        )
+        .fetch_optional(&self.readers)
+        .await
+        .context("look for the newest release")?;
+        version.map(|text| text.parse().context("read a version")).transpose()
+    }
+
+    /// Every series of which a release is known, the newest first.
+    pub async fn series(&self) -> anyhow::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT series FROM releases GROUP BY series ORDER BY MAX(sort_key) DESC",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("list the series")
+    }
+}
+
+fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
+    let version: Version = row.try_get::<String, _>("version")?.parse()?;
+    let status: Option<String> = row.try_get("status")?;
+    let status: Option<RecordStatus> = status.as_deref().map(named).transpose()?;
+    let document: Option<String> = row.try_get("document")?;
+    let files = match (status, document) {
+        (Some(_), _) => judged(&row.try_get::<String, _>("files")?)?,
+        (None, Some(document)) => {
+            let release: Release = serde_json::from_str(&document).context("read a release")?;
+            release.files.into_iter().map(|file| (file.name.to_string(), None)).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    let finished: Option<String> = row.try_get("finished")?;
+    let mut times = vec![time(row.try_get("seen_ms")?)?];
+    times.extend(
+        finished
+            .map(|text| text.parse::<Timestamp>())
+            .transpose()
+            .context("read a record's time")?,
+    );
+    for name in ["created_ms", "started_ms", "finished_ms"] {
+        times.extend(row.try_get::<Option<i64>, _>(name)?.map(time).transpose()?);
+    }
+    let modified = times.into_iter().max().unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Standing { version, status, files, job: job(row)?, modified })
+}
+
+fn judged(json: &str) -> anyhow::Result<Vec<(String, Option<VerdictName>)>> {
+    serde_json::from_str(json).context("read the files of a record")
+}
+
+fn job(row: &SqliteRow) -> anyhow::Result<Option<JobStanding>> {
+    let Some(id) = row.try_get("id")? else { return Ok(None) };
+    let state: String = row.try_get("state")?;
+    Ok(Some(JobStanding {
+        id,
+        state: named(&state)?,
+        waiting: row.try_get("waiting")?,
+        error: row.try_get("error")?,
+    }))
+}

@@ -1,0 +1,261 @@
+//! Badges as somebody sees them who pastes one: what they say, how long they may be kept, and that
+//! they can be read.
+
+use reqwest::Method;
+use verifier::queue::Why;
+use verifier::record::{Record, RecordStatus, VerdictName};
+
+use super::site::{Answer, Server, record, sent};
+
+/// A record of a release with two files.
+fn judged(version: &str, status: RecordStatus, verdicts: [VerdictName; 2]) -> Record {
+    let mut record = record(version);
+    record.status = status;
+    let mut second = record.artifacts[0].clone();
+    record.artifacts[0].name = format!("Python-{version}.tgz");
+    second.name = format!("Python-{version}.tar.xz");
+    record.artifacts.push(second);
+    for (artifact, verdict) in record.artifacts.iter_mut().zip(verdicts) {
+        artifact.verdict = verdict;
+    }
+    record
+}
+
+/// A server with a release in every state: 3.10 passes, 3.11 differs, 3.12 does not build, 3.13
+/// waits for its tag, 3.14.0 is in the queue, 3.14.1 is known, of 3.15 there is a candidate whose
+/// files pass and whose claims do not.
+async fn every_state() -> Server {
+    use VerdictName::{Different, NotBuilt, Reproduced};
+    let server = Server::start().await;
+    let known = ["3.10.5", "3.11.5", "3.12.5", "3.13.5", "3.14.0", "3.14.1", "3.15.0rc1"];
+    server.announce(&known).await;
+    for record in [
+        judged("3.10.5", RecordStatus::Pass, [Reproduced; 2]),
+        judged("3.11.5", RecordStatus::Fail, [Reproduced, Different]),
+        judged("3.12.5", RecordStatus::NotBuilt, [NotBuilt; 2]),
+        judged("3.15.0rc1", RecordStatus::Fail, [Reproduced; 2]),
+    ] {
+        server.store.append(&record).await.unwrap();
+    }
+    server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    let due = "2999-01-01T00:00:00Z".parse().unwrap();
+    server.store.wait(&lease, "the repository has no tag v3.13.5 yet", due).await.unwrap();
+    server.store.enqueue(&"3.14.0".parse().unwrap(), Why::Release).await.unwrap();
+    server
+}
+
+/// What a badge says: in its title, its `aria-label` and its document for shields the same.
+async fn says(server: &Server, name: &str) -> String {
+    let svg = server.get(&format!("/badge/cpython/{name}.svg")).await;
+    assert_eq!((svg.status.as_u16(), svg.header("content-type")), (200, "image/svg+xml"), "{name}");
+    let between = |from: &str, to: &str| {
+        let rest = svg.text.split_once(from).unwrap_or_else(|| panic!("{from}: {}", svg.text)).1;
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let title = between("<title>", "</title>");
+    assert_eq!(between("aria-label=\"", "\""), title);
+    assert!(svg.text.contains("role=\"img\""));
+    let json = server.get(&format!("/badge/cpython/{name}.json")).await;
+    assert_eq!(json.header("content-type"), "application/json");
+    let json = json.json();
+    let text = |key: &str| json[key].as_str().unwrap().to_owned();
+    assert_eq!(format!("{}: {}", text("label"), text("message")), title);
+    title
+}
+
+#[tokio::test]
+async fn every_state_has_its_words() {
+    let server = every_state().await;
+    for (name, expected) in [
+        ("3.10.5", "CPython 3.10.5: reproduced 2/2"),
+        ("3.11.5", "CPython 3.11.5: differs 1/2"),
+        ("3.12.5", "CPython 3.12.5: not built"),
+        ("3.13.5", "CPython 3.13.5: waiting"),
+        ("3.14.0", "CPython 3.14.0: checking"),
+        ("3.14.1", "CPython 3.14.1: not checked"),
+        ("3.15.0rc1", "CPython 3.15.0rc1: claims disagree"),
+        ("3.10", "CPython 3.10.5: reproduced 2/2"),
+        ("3.15", "CPython 3.15.0rc1: claims disagree"),
+        ("latest", "CPython 3.14.1: not checked"),
+        ("3.11.5/Python-3.11.5.tgz", "Python-3.11.5.tgz: reproduced"),
+        ("3.11.5/Python-3.11.5.tar.xz", "Python-3.11.5.tar.xz: differs"),
+        ("3.12.5/Python-3.12.5.tgz", "Python-3.12.5.tgz: not built"),
+        ("3.14.0/Python-3.14.0.tgz", "Python-3.14.0.tgz: checking"),
+        ("3.14.1/Python-3.14.1.tar.xz", "Python-3.14.1.tar.xz: not checked"),
+    ] {
+        assert_eq!(says(&server, name).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn nonsense_has_no_badge() {
+    let server = every_state().await;
+    for name in [
+        "3.14.2.svg",
+        "3.99.svg",
+        "nonsense.svg",
+        ".svg",
+        "latest",
+        "latest.png",
+        "3.10.5/Python-3.10.6.tgz.svg",
+        "3.10.5/..%2Flatest.svg",
+        "3.14.1/evil.svg",
+        "3.14.1/a/b.svg",
+        "3.10/Python-3.10.5.tgz.svg",
+        "03.10.5.svg",
+    ] {
+        server.get(&format!("/badge/cpython/{name}")).await.problem(404);
+    }
+    server.get(&format!("/badge/cpython/{}.svg", "3".repeat(4000))).await.problem(404);
+    server.get("/badge/pypy/latest.svg").await.problem(404);
+    sent(server.request(Method::POST, "/badge/cpython/latest.svg")).await.problem(405);
+    let empty = Server::start().await;
+    empty.get("/badge/cpython/latest.svg").await.problem(404);
+}
+
+#[tokio::test]
+async fn trouble_of_ours_is_never_shown_as_the_releases() {
+    let server = every_state().await;
+    server.store.append(&record("3.14.0")).await.unwrap();
+    assert_eq!(says(&server, "3.14.0").await, "CPython 3.14.0: reproduced 1/1");
+    server.store.enqueue(&"3.14.1".parse().unwrap(), Why::Release).await.unwrap();
+    assert_eq!(says(&server, "3.14.1").await, "CPython 3.14.1: checking");
+    while let Some(lease) = server.store.claim("the test").await.unwrap() {
+        server.store.retry(&lease, "the disk is full", None).await.unwrap();
+    }
+    // Its job is parked: nobody checks it now, and nothing is said about it.
+    assert_eq!(says(&server, "3.14.1").await, "CPython 3.14.1: not checked");
+    // A verdict stands until there is another one.
+    server.store.enqueue(&"3.10.5".parse().unwrap(), Why::Recheck).await.unwrap();
+    assert_eq!(says(&server, "3.10.5").await, "CPython 3.10.5: reproduced 2/2");
+}
+
+#[tokio::test]
+async fn a_badge_may_be_kept_for_minutes_and_is_shown_when_we_are_down() {
+    let server = every_state().await;
+    let keep = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400";
+    for path in ["/badge/cpython/3.10.5.svg", "/badge/cpython/3.14.1.json"] {
+        let first = server.get(path).await;
+        assert_eq!(first.header("cache-control"), keep);
+        assert_eq!(first.header("x-content-type-options"), "nosniff");
+        assert!(first.header("content-security-policy").starts_with("default-src 'none'"));
+        assert!(first.headers.get("set-cookie").is_none());
+        let (tag, modified) = (first.header("etag"), first.header("last-modified"));
+        let ask = |name: &'static str, value: String| {
+            sent(server.request(Method::GET, path).header(name, value))
+        };
+        let is_304 = |answer: &Answer| {
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (304, ""));
+            assert_eq!(answer.header("cache-control"), keep);
+            assert_eq!((answer.header("etag"), answer.header("last-modified")), (tag, modified));
+        };
+        is_304(&ask("if-none-match", tag.to_owned()).await);
+        is_304(&ask("if-none-match", format!("\"x\", W/{tag}")).await);
+        is_304(&ask("if-modified-since", modified.to_owned()).await);
+        let past = "Thu, 01 Jan 1970 00:00:00 GMT".to_owned();
+        assert_eq!(ask("if-modified-since", past).await.status, 200);
+        assert_eq!(ask("if-modified-since", "yesterday".to_owned()).await.status, 200);
+        // An entity tag that is known to be another one outweighs the time.
+        let both = server.request(Method::GET, path).header("if-none-match", "\"x\"");
+        assert_eq!(sent(both.header("if-modified-since", modified)).await.status, 200);
+        let head = sent(server.request(Method::HEAD, path)).await;
+        assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+        assert_eq!((head.header("etag"), head.header("cache-control")), (tag, keep));
+        assert_eq!(head.header("content-length"), first.text.len().to_string());
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_is_seen_at_once_and_what_others_write_soon() {
+    let server = every_state().await;
+    let path = "/badge/cpython/3.14.1.svg";
+    for _ in 0..3 {
+        assert!(server.get(path).await.text.contains("not checked"));
+    }
+    server.store.append(&record("3.14.1")).await.unwrap();
+    assert!(server.get(path).await.text.contains("reproduced 1/1"));
+    let other = server.open_store().await;
+    let mut changed = record("3.14.1");
+    changed.status = RecordStatus::NotBuilt;
+    other.append(&changed).await.unwrap();
+    while !server.get(path).await.text.contains("not built") {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// The keys of the endpoint schema, shields.io/badges/endpoint-badge.
+const ENDPOINT_KEYS: &[&str] = &[
+    "schemaVersion",
+    "label",
+    "message",
+    "color",
+    "labelColor",
+    "isError",
+    "namedLogo",
+    "logoSvg",
+    "logoColor",
+    "logoSize",
+    "style",
+    "cacheSeconds",
+];
+
+#[tokio::test]
+async fn shields_understands_every_key() {
+    let server = every_state().await;
+    for (name, error) in [("3.10.5", false), ("3.11.5", true), ("3.14.1", false)] {
+        let json = server.get(&format!("/badge/cpython/{name}.json")).await.json();
+        for key in json.as_object().unwrap().keys() {
+            assert!(ENDPOINT_KEYS.contains(&key.as_str()), "shields does not know {key}");
+        }
+        assert_eq!((&json["schemaVersion"], &json["isError"]), (&1.into(), &error.into()));
+        assert!(!json["message"].as_str().unwrap().is_empty());
+        assert!(json["cacheSeconds"].as_u64().unwrap() >= 300);
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_badge_can_be_read() {
+    let server = every_state().await;
+    let names = ["3.10.5", "3.11.5", "3.12.5", "3.13.5", "3.14.0", "3.14.1"];
+    for name in names {
+        let svg = server.get(&format!("/badge/cpython/{name}.svg")).await.text;
+        // White words on two rectangles, over which lies a veil: a tenth of #bbb at its top, a
+        // tenth of black at its bottom.
+        assert!(svg.contains(r##"<g fill="#fff""##) && !svg.contains(r##"fill="#333""##), "{svg}");
+        assert!(svg.contains(
+            r##"<stop offset="0" stop-color="#bbb" stop-opacity=".1"/><stop offset="1" stop-opacity=".1"/>"##
+        ));
+        let fills = svg.split("fill=\"#").skip(1);
+        let fills = fills.filter_map(|rest| colour(rest.split_once('"')?.0));
+        // Neither the words nor their shadow.
+        let is_behind = |fill: &[f64; 3]| *fill != [1.0; 3] && fill[0] > 0.01;
+        let behind: Vec<[f64; 3]> = fills.filter(is_behind).collect();
+        assert_eq!(behind.len(), 2, "{svg}");
+        for fill in behind {
+            for veil in [[187.0 / 255.0; 3], [0.0; 3]] {
+                let seen: Vec<f64> =
+                    fill.iter().zip(veil).map(|(under, over)| under * 0.9 + over * 0.1).collect();
+                let contrast = 1.05 / (luminance(&seen) + 0.05);
+                assert!(contrast >= 4.5, "{name}: {fill:?} under {veil:?}: {contrast:.2}");
+            }
+        }
+    }
+}
+
+/// `rrggbb` or `rgb` as parts of one.
+fn colour(hex: &str) -> Option<[f64; 3]> {
+    let digits: Vec<f64> =
+        hex.chars().map(|c| c.to_digit(16).map(f64::from)).collect::<Option<_>>()?;
+    match digits.as_slice() {
+        [a, b, c, d, e, f] => Some([a * 16.0 + b, c * 16.0 + d, e * 16.0 + f].map(|v| v / 255.0)),
+        [a, b, c] => Some([a, b, c].map(|v| v * 17.0 / 255.0)),
+        _ => None,
+    }
+}
+
+/// Relative luminance (WCAG 2.2).
+fn luminance(colour: &[f64]) -> f64 {
+    let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+    0.2126 * linear(colour[0]) + 0.7152 * linear(colour[1]) + 0.0722 * linear(colour[2])
+}
