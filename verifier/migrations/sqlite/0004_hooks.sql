@@ -9,7 +9,7 @@ CREATE TABLE webhooks (
 CREATE INDEX deliveries_of ON deliveries (webhook, due_ms) WHERE state = 'due';
 DROP INDEX deliveries_due;
 
--- What a worker and the reaper ask for every second is found without reading all jobs that ever
+-- What workers and the reaper ask for again and again is found without reading all jobs that ever
 -- were.
 CREATE INDEX jobs_by_turn ON jobs (class, place, due_ms) WHERE state = 'queued';
 CREATE INDEX jobs_at_work ON jobs (id, fence, beat) WHERE state = 'running';
