@@ -55,8 +55,8 @@ impl Couriers {
 /// Delivers what is due, until it is told to stop.
 pub async fn deliver(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let mut each = JoinSet::new();
-    for courier in daemon.couriers.0.iter().cloned() {
-        let (daemon, stop) = (daemon.clone(), stop.clone());
+    for courier in daemon.couriers.0.iter() {
+        let (daemon, courier, stop) = (daemon.clone(), courier.clone(), stop.clone());
         each.spawn(async move { to_one(&daemon, &courier, stop).await });
     }
     stopped(&mut stop).await;
