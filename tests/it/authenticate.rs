@@ -27,7 +27,7 @@ fn requests(scene: &Scene) -> usize {
 }
 
 /// The evidence of a check of `artifact` in a record.
-fn evidence(record: &Value, check: &str, artifact: &str) -> (String, String) {
+pub fn evidence(record: &Value, check: &str, artifact: &str) -> (String, String) {
     let all = record["evidence"].as_array().unwrap();
     let one = all.iter().find(|one| one["check"] == check && one["artifact"] == artifact).unwrap();
     let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
@@ -36,7 +36,7 @@ fn evidence(record: &Value, check: &str, artifact: &str) -> (String, String) {
 
 /// Verifies, and expects this outcome of a check, with a detail that says `detail`.
 #[track_caller]
-fn finds(scene: &Scene, check: &str, artifact: &str, outcome: &str, detail: &str) -> Value {
+pub fn finds(scene: &Scene, check: &str, artifact: &str, outcome: &str, detail: &str) -> Value {
     let ran = scene.verify(&["--json"]);
     let record = ran.exits(i32::from(outcome == "disagrees")).json();
     let (found, said) = evidence(&record, check, artifact);

@@ -4,6 +4,7 @@
 //! `browser` use the real one and the real 3.13.5, where `RUN_SLOW_TESTS=1` asks for it.
 #![allow(clippy::disallowed_methods)]
 
+mod api;
 mod authenticate;
 mod browser;
 mod compare;
@@ -17,9 +18,11 @@ mod line;
 mod rebuild;
 mod record;
 mod retention;
+mod sbom;
 mod source;
 mod tidy;
 mod webhook;
+mod witness;
 
 use tests::{Place, Scene};
 

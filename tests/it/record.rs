@@ -89,6 +89,9 @@ fn expected_evidence() -> Value {
             "check": check, "artifact": "v9.1.0", "outcome": outcome, "detail": detail
         }));
     }
+    for artifact in [TGZ, TAR_XZ] {
+        evidence.push(json!({"check": "sbom", "artifact": artifact, "outcome": "missing"}));
+    }
     evidence.into()
 }
 

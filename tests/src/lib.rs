@@ -18,6 +18,7 @@ pub mod receiver;
 pub mod scene;
 pub mod signer;
 pub mod source;
+pub mod spdx;
 
 pub use fixture::{Fixture, Place};
 pub use ran::Ran;

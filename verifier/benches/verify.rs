@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rebuilder::{Limits, Network, ToolOrder};
-use verifier::config::Config;
+use verifier::config::{Ask, Config};
 use verifier::environment::Environment;
 use verifier::line::Line;
 use verifier::process::Program;
@@ -40,6 +40,7 @@ async fn bench() -> anyhow::Result<()> {
     let world = World::start().await?;
     config.feed = world.feed()?;
     config.source.repository = world.repository();
+    config.witnesses.ask = Ask::None;
     let mut line = Line::open(config, Progress::to_stderr()).await?;
     line.program = Program::at(Path::new(PROGRAM));
 

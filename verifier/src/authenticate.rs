@@ -6,10 +6,13 @@
 
 pub mod checks;
 mod crypto;
+pub mod sbom;
 pub mod sidecars;
 pub mod signed;
 pub mod sigstore;
+pub mod testimony;
 pub mod trust;
+pub mod witness;
 
 use std::path::{Path, PathBuf};
 

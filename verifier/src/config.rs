@@ -16,6 +16,7 @@ use rebuilder::Limits;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use crate::authenticate::witness::{Place, Witness};
 use crate::webhook::{self, Webhook};
 use crate::{environment, retention, server};
 
@@ -32,6 +33,7 @@ pub struct Config {
     pub state: State,
     pub store: Store,
     pub rebuild: Rebuild,
+    pub witnesses: Witnesses,
     pub queue: Queue,
     pub server: server::Settings,
     /// How long byproducts are kept.
@@ -132,9 +134,40 @@ pub struct Rebuild {
     pub runtime: Runtime,
     /// Upper bounds of one rebuild.
     pub limits: Limits,
-    /// Directory with `recipes/`, `environments/` and what should replace files of `trust/`; empty
-    /// for the built-in ones.
+    /// Directory with `recipes/`, `environments/`, `witnesses/` and what should replace files of
+    /// `trust/`; empty for the built-in ones.
     pub definitions: PathBuf,
+}
+
+/// Who is asked whether they keep the same digests.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Witnesses {
+    pub ask: Ask,
+}
+
+/// Which witnesses are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// All of the definitions.
+    #[default]
+    All,
+    /// Only those that need nothing but the package archives and this machine's own files.
+    Archives,
+    /// None.
+    None,
+}
+
+impl Ask {
+    /// Whether `witness` is asked.
+    pub fn includes(self, witness: &Witness) -> bool {
+        match (self, &witness.place) {
+            (Ask::All, _) => true,
+            (Ask::Archives, Place::Suite { .. } | Place::File(_)) => true,
+            (Ask::Archives, Place::Url(_)) | (Ask::None, _) => false,
+        }
+    }
 }
 
 /// What runs the container.
@@ -355,6 +388,7 @@ mod tests {
         let built_in = Config::default();
         assert_eq!(format!("{:?}", shipped.feed), format!("{:?}", built_in.feed));
         assert_eq!(format!("{:?}", shipped.rebuild), format!("{:?}", built_in.rebuild));
+        assert_eq!(format!("{:?}", shipped.witnesses), format!("{:?}", built_in.witnesses));
         assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
         assert_eq!(shipped.server, built_in.server);
         assert_eq!(shipped.retention, built_in.retention);

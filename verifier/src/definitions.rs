@@ -1,10 +1,12 @@
-//! The project's own data: recipes, environments and whom to trust, built in or from a directory.
+//! The project's own data: recipes, environments, witnesses and whom to trust, built in or from a
+//! directory.
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use rust_embed::Embed;
 
+use crate::authenticate::witness::Witness;
 use crate::recipe::{Candidates, Recipe};
 use crate::version::Version;
 
@@ -16,12 +18,12 @@ struct BuiltIn;
 /// The largest file of data that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Where recipes and environments are read from.
+/// Where recipes, environments and witnesses are read from.
 #[derive(Clone, Copy, Debug)]
 pub enum Definitions<'a> {
     /// Those that the program was built with.
     BuiltIn,
-    /// `recipes/` and `environments/` of a directory, and what it has of `trust/`.
+    /// `recipes/`, `environments/` and `witnesses/` of a directory, and what it has of `trust/`.
     Directory(&'a Path),
 }
 
@@ -63,6 +65,27 @@ impl<'a> Definitions<'a> {
         }
     }
 
+    /// Everybody who keeps records of published files, in the order of the files' names. A
+    /// directory without `witnesses/` has none.
+    pub fn witnesses(&self) -> anyhow::Result<Vec<Witness>> {
+        let place = match self {
+            Definitions::BuiltIn => None,
+            Definitions::Directory(directory) => Some(directory.join("witnesses")),
+        };
+        if place.as_ref().is_some_and(|place| !place.exists()) {
+            return Ok(Vec::new());
+        }
+        let mut witnesses: Vec<Witness> = Vec::new();
+        for name in self.names("witnesses")? {
+            let witness = Witness::parse(&name, &self.text(&name)?, place.as_deref())?;
+            if witnesses.iter().any(|known| known.name == witness.name) {
+                bail!("two witnesses are called {}", witness.name);
+            }
+            witnesses.push(witness);
+        }
+        Ok(witnesses)
+    }
+
     /// The recipes that cover `version`.
     pub fn candidates(&self, version: &Version) -> anyhow::Result<Candidates> {
         Candidates::of(self.recipes()?, version)
@@ -70,21 +93,28 @@ impl<'a> Definitions<'a> {
 
     /// Every recipe, in the order of the names.
     pub fn recipes(&self) -> anyhow::Result<Vec<Recipe>> {
+        let read = |name: &str| self.text(name);
+        let names = self.names("recipes")?;
+        names.iter().map(|name| Recipe::parse(name, &read(name)?, &read)).collect()
+    }
+
+    /// The TOML files of one kind: `recipes/cpython-source.toml`.
+    fn names(&self, kind: &str) -> anyhow::Result<Vec<String>> {
         let mut names: Vec<String> = match self {
             Definitions::BuiltIn => BuiltIn::iter().map(|name| name.into_owned()).collect(),
             Definitions::Directory(directory) => {
-                let place = directory.join("recipes");
+                let place = directory.join(kind);
                 let entries = std::fs::read_dir(&place)
                     .with_context(|| format!("list {}", place.display()))?;
                 let name = |entry: std::io::Result<std::fs::DirEntry>| {
-                    anyhow::Ok(format!("recipes/{}", entry?.file_name().to_string_lossy()))
+                    anyhow::Ok(format!("{kind}/{}", entry?.file_name().to_string_lossy()))
                 };
                 entries.map(name).collect::<anyhow::Result<_>>()?
             }
         };
-        names.retain(|name| name.starts_with("recipes/") && name.ends_with(".toml"));
+        let prefix = format!("{kind}/");
+        names.retain(|name| name.starts_with(&prefix) && name.ends_with(".toml"));
         names.sort();
-        let read = |name: &str| self.text(name);
-        names.iter().map(|name| Recipe::parse(name, &read(name)?, &read)).collect()
+        Ok(names)
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::{Ask, Config};
 use crate::environment::{Environment, EnvironmentError};
 use crate::line::{self, Choices, Line};
 use crate::progress::Progress;
@@ -49,6 +49,8 @@ async fn set(mut config: Config, progress: Progress) -> anyhow::Result<Stage> {
     config.store.url = String::new();
     config.feed = world.feed()?;
     config.source.repository = world.repository();
+    // It asks nobody but the package archive.
+    config.witnesses.ask = Ask::Archives;
     let line = Line::open(config, progress).await?;
     let version = version()?;
     let candidates = line.definitions().candidates(&version)?;

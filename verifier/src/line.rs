@@ -3,17 +3,21 @@
 //! `Err` means operating trouble: nothing is recorded, nothing is judged.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use rebuilder::{BuildDefinition, Event, Rebuild, RebuildOrder};
+use tokio::sync::oneshot;
 
+use crate::authenticate::testimony::{self, Inquiry};
 use crate::authenticate::trust::Trust;
 use crate::authenticate::{self, AuthenticFile, AuthenticRelease};
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::environment::{self, Environment, EnvironmentSpec, Lock};
 use crate::era::{self, EraFinding};
+use crate::evidence::{CheckOutcome, Evidence};
 use crate::fault;
 use crate::feed;
 use crate::http::Client;
@@ -29,6 +33,9 @@ use crate::source;
 use crate::store::Store;
 use crate::verdict::{self, Judged, Verdict};
 use crate::version::Version;
+
+/// Witnesses are waited for so long after the rebuild, in seconds.
+const LATE_SECONDS_MAX: u64 = 3;
 
 /// What the rooms share: settings, one client, one store, one place to show progress.
 #[derive(Clone, Debug)]
@@ -87,11 +94,23 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     };
     let limits = &line.config.rebuild.limits;
     let definition = recipe.definition(version, authentic.source(), &environment, limits);
-    let (rebuild, work) = rebuild(line, &definition, &environment, &authentic, &scratch).await?;
-    let (authentic, rebuild, judged) = judge(line, authentic, rebuild, &work).await?;
+    let (files, release) = (authentic.files().to_vec(), authentic.release().clone());
+    let (is_over, over) = oneshot::channel();
+    let building = async {
+        let (rebuild, work) =
+            rebuild(line, &definition, &environment, &authentic, &scratch).await?;
+        let judged = judge(line, authentic, rebuild, &work).await?;
+        // Nobody listens any more if every witness has answered.
+        let _ = is_over.send(());
+        anyhow::Ok((judged, work))
+    };
+    let ((judged, work), testimony) =
+        tokio::try_join!(building, testify(line, &release, &files, over))?;
+    let (authentic, rebuild, judged) = judged;
     let record = Record::new(Findings {
         started,
         authentic: &authentic,
+        testimony,
         era,
         environment: named(&recipe.environment, environment.digest),
         recipe: named(&recipe.name, recipe.digest),
@@ -324,6 +343,38 @@ async fn rebuild(
     // Pair assertion: what was executed is what was ordered.
     assert_eq!(rebuild.definition, definition.digest(), "another definition was executed");
     Ok((rebuild, work))
+}
+
+/// Asks others about the published files, beside the rebuild. Witnesses who have not answered when
+/// it `is_over` get a few seconds more.
+async fn testify(
+    line: &Line,
+    release: &Release,
+    files: &[AuthenticFile],
+    is_over: oneshot::Receiver<()>,
+) -> anyhow::Result<Vec<Evidence>> {
+    let ask = line.config.witnesses.ask;
+    let mut witnesses = line.definitions().witnesses()?;
+    witnesses.retain(|witness| ask.includes(witness));
+    let settings = line.config.environment_settings();
+    let stage = line.progress.stage("what others say of the files");
+    let inquiry = Inquiry {
+        client: &line.client,
+        settings: &settings,
+        witnesses: &witnesses,
+        release,
+        files,
+    };
+    let patience = async {
+        // The sender is dropped only with this future.
+        let _ = is_over.await;
+        tokio::time::sleep(Duration::from_secs(LATE_SECONDS_MAX)).await;
+    };
+    let evidence = testimony::take(inquiry, patience).await?;
+    let count = |outcome| evidence.iter().filter(|one| one.outcome == outcome).count();
+    let (agree, disagree) = (count(CheckOutcome::Agrees), count(CheckOutcome::Disagrees));
+    stage.done(&format!("{agree} agree, {disagree} disagree, of {} answers", evidence.len()));
+    Ok(evidence)
 }
 
 /// Comparing is synchronous and takes seconds where bytes differ: not on a thread of the runtime.

@@ -160,6 +160,8 @@ pub struct RecordedRebuild {
 pub struct Findings<'a> {
     pub started: Timestamp,
     pub authentic: &'a AuthenticRelease,
+    /// What was found beside the rebuild.
+    pub testimony: Vec<Evidence>,
     pub era: EraFinding,
     pub environment: Named,
     pub recipe: Named,
@@ -171,10 +173,11 @@ pub struct Findings<'a> {
 impl Record {
     /// Puts the findings of one verification on record.
     pub fn new(findings: Findings) -> Record {
-        let Findings { started, authentic, era, environment, recipe, definition, rebuild, judged } =
+        let Findings { started, authentic, testimony, era, definition, rebuild, judged, .. } =
             findings;
         let release = authentic.release();
         let artifacts: Vec<RecordedArtifact> = judged.iter().map(recorded).collect();
+        let evidence = [authentic.evidence(), &testimony].concat();
         Record {
             schema: SCHEMA.to_owned(),
             id: uuid::Uuid::now_v7().to_string(),
@@ -183,14 +186,14 @@ impl Record {
                 version: release.version.clone(),
                 announced: release.announced,
             },
-            status: conclude(&artifacts, authentic.evidence()),
+            status: conclude(&artifacts, &evidence),
             source: authentic.source().clone(),
-            environment,
-            recipe,
+            environment: findings.environment,
+            recipe: findings.recipe,
             started,
             finished: Timestamp::now(),
             artifacts,
-            evidence: authentic.evidence().to_vec(),
+            evidence,
             era: Some(era),
             definition: definition.clone(),
             rebuild: RecordedRebuild {

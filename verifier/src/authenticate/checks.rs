@@ -25,7 +25,7 @@ pub struct Court<'a> {
 }
 
 impl Court<'_> {
-    /// Everything that is claimed of a file beside its SBOM.
+    /// Everything that is claimed of a file but by its SBOM, which takes longer: `testimony.rs`.
     pub fn of_file(&self, file: &AuthenticFile) -> anyhow::Result<Vec<Evidence>> {
         let name = file.announced.name.as_str();
         let mut evidence = claims(file)?;
@@ -86,15 +86,25 @@ impl Court<'_> {
     }
 
     fn absent(&self, is_expected: bool, detail: &str) -> Finding {
-        let waiting = SignedDuration::from_hours(WAITING_HOURS_MAX);
-        let age = self.now.duration_since(self.release.announced);
-        let outcome = match (is_expected, age < waiting) {
-            (false, _) => CheckOutcome::NotExpected,
-            (true, true) => CheckOutcome::NotYet,
-            (true, false) => CheckOutcome::Missing,
-        };
-        Finding::new(outcome, detail)
+        absent(self.release, self.now, is_expected, detail)
     }
+}
+
+/// What it means that something is not there beside a file of `release`.
+pub(super) fn absent(
+    release: &Release,
+    now: Timestamp,
+    is_expected: bool,
+    detail: &str,
+) -> Finding {
+    let waiting = SignedDuration::from_hours(WAITING_HOURS_MAX);
+    let age = now.duration_since(release.announced);
+    let outcome = match (is_expected, age < waiting) {
+        (false, _) => CheckOutcome::NotExpected,
+        (true, true) => CheckOutcome::NotYet,
+        (true, false) => CheckOutcome::Missing,
+    };
+    Finding::new(outcome, detail)
 }
 
 /// Tag, commit and tree against the newest record; the older ones are mentioned where they differ.

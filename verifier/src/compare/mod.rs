@@ -27,6 +27,7 @@ mod json;
 mod kept;
 mod leftover;
 mod limits;
+mod listing;
 mod member;
 mod packing;
 pub mod report;
@@ -49,6 +50,7 @@ pub use difference::{
     Side, Tier, Window,
 };
 pub use limits::Limits;
+pub use listing::{Listed, ListedContent, Listing, members};
 pub use packing::{Packing, TarWriter};
 
 use archive::Archive;

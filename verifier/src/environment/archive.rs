@@ -13,6 +13,7 @@ use crate::http::{Client, HttpError};
 use super::definition::{EnvironmentSpec, Word};
 use super::fetch::{self, Meter};
 use super::index::{self, IndexFile, Package, Release};
+use super::signature::SignedText;
 use super::{EnvironmentError, Progress, Settings, Stage, blocking, signature};
 use crate::openpgp;
 
@@ -30,14 +31,17 @@ pub async fn packages(
     client: &Client,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Timestamp, BTreeMap<Word, Package>), EnvironmentError> {
-    let (archive, url, text) = release_file(spec, settings, client).await?;
-    let now = Timestamp::now();
-    let release = verified_release(&text, &url, spec, settings, now)?;
+    let EnvironmentSpec { suite, architecture, components, .. } = spec;
+    let paths: Vec<String> = components
+        .iter()
+        .map(|component| format!("{component}/binary-{architecture}/Packages.xz"))
+        .collect();
+    let (archive, release) = release(suite, &paths, settings, client).await?;
     let total = release.indexes.iter().map(|file| file.size).sum();
     let meter = Meter::new(Stage::Index, total, progress);
     let mut packages = BTreeMap::new();
     for file in &release.indexes {
-        let bytes = index_file(file, &archive, spec, release.by_hash, client).await?;
+        let bytes = index_file(file, &archive, suite, release.by_hash, client).await?;
         meter.add(file.size);
         packages = blocking(move || {
             index::read_packages(&bytes, &mut packages)?;
@@ -48,16 +52,44 @@ pub async fn packages(
     Ok((release.date, packages))
 }
 
+/// The date of the suite's signed index, and its Sources.xz, which that index vouches for.
+pub async fn sources(
+    suite: &Word,
+    component: &Word,
+    settings: &Settings,
+    client: &Client,
+) -> Result<(Timestamp, Vec<u8>), EnvironmentError> {
+    let paths = [format!("{component}/source/Sources.xz")];
+    let (archive, release) = release(suite, &paths, settings, client).await?;
+    let file = release.indexes.first().context("the index names no Sources.xz")?;
+    let bytes = index_file(file, &archive, suite, release.by_hash, client).await?;
+    Ok((release.date, bytes))
+}
+
+/// The archive that has the suite, and what its signed index says of the files at `paths`.
+async fn release(
+    suite: &Word,
+    paths: &[String],
+    settings: &Settings,
+    client: &Client,
+) -> Result<(Url, Release), EnvironmentError> {
+    let (archive, url, text) = release_file(suite, settings, client).await?;
+    let signed = verified(&text, &url, settings, Timestamp::now())?;
+    let release = Release::parse(&signed, suite, paths, Timestamp::now())
+        .with_context(|| format!("{url} is refused"))?;
+    Ok((archive, release))
+}
+
 /// The InRelease file of the first archive that has the suite. One that cannot be reached is
 /// passed over only if another one answers.
 async fn release_file(
-    spec: &EnvironmentSpec,
+    suite: &Word,
     settings: &Settings,
     client: &Client,
 ) -> Result<(Url, Url, Vec<u8>), EnvironmentError> {
     let mut trouble = None;
     for archive in &settings.archives {
-        let url = fetch::join(archive, &format!("dists/{}/InRelease", spec.suite))?;
+        let url = fetch::join(archive, &format!("dists/{suite}/InRelease"))?;
         match client.bytes(&fetch::get(url.clone(), RELEASE_BYTES_MAX)).await {
             Ok(text) => return Ok((archive.clone(), url, text)),
             Err(HttpError::NotFound { .. }) => {}
@@ -69,19 +101,18 @@ async fn release_file(
     match trouble {
         Some(error) => Err(anyhow!(error).context("fetch the archive's index").into()),
         None => Err(EnvironmentError::NoSuite {
-            suite: spec.suite.clone(),
+            suite: suite.clone(),
             archives: settings.archives.clone(),
         }),
     }
 }
 
-fn verified_release(
+fn verified(
     text: &[u8],
     url: &Url,
-    spec: &EnvironmentSpec,
     settings: &Settings,
     now: Timestamp,
-) -> Result<Release, EnvironmentError> {
+) -> Result<SignedText, EnvironmentError> {
     let path = &settings.keyring;
     let refuse = |reason| EnvironmentError::BadSignature {
         url: url.to_string(),
@@ -91,8 +122,7 @@ fn verified_release(
     let keyring = read_keyring(path)
         .with_context(|| format!("read the archive's keyring {}", path.display()))?;
     let keyring = openpgp::read_keyring(&keyring).map_err(refuse)?;
-    let signed = signature::verify(text, &keyring, now).map_err(refuse)?;
-    Ok(Release::parse(&signed, spec, now).with_context(|| format!("{url} is refused"))?)
+    signature::verify(text, &keyring, now).map_err(refuse)
 }
 
 fn read_keyring(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
@@ -106,13 +136,12 @@ fn read_keyring(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
 async fn index_file(
     file: &IndexFile,
     archive: &Url,
-    spec: &EnvironmentSpec,
+    suite: &Word,
     by_hash: bool,
     client: &Client,
 ) -> anyhow::Result<Vec<u8>> {
     let IndexFile { path, size, sha256 } = file;
     ensure!(*size <= INDEX_BYTES_MAX, "{path} has {size} bytes, more than {INDEX_BYTES_MAX}");
-    let suite = &spec.suite;
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     let hashed = format!("dists/{suite}/{directory}/by-hash/SHA256/{sha256}");
     let plain = format!("dists/{suite}/{path}");

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use rebuilder::Digest;
 
-use super::definition::{ArchivePath, EnvironmentSpec, LockedPackage, Word};
+use super::definition::{ArchivePath, LockedPackage, Word};
 use super::signature::SignedText;
 
 /// Longest Packages file, decompressed.
@@ -23,14 +23,14 @@ const DECODER_BYTES_MAX: u64 = 128 << 20;
 /// How far the archive's clock may be ahead of ours, in seconds.
 const CLOCK_SECONDS_MAX: i64 = 86_400;
 
-/// What a verified InRelease says about the components that are wanted.
+/// What a verified InRelease says about the indexes that are wanted.
 #[derive(Debug)]
 pub struct Release {
     /// When the index was made.
     pub date: Timestamp,
     /// Whether index files can be had by their digest.
     pub by_hash: bool,
-    /// One Packages.xz a component, in the spec's order.
+    /// In the order in which they were asked for.
     pub indexes: Vec<IndexFile>,
 }
 
@@ -46,10 +46,12 @@ pub struct IndexFile {
 }
 
 impl Release {
-    /// Reads the signed text and makes sure that it is the suite that was asked for, now.
+    /// Reads the signed text and makes sure that it is the suite that was asked for, now. `paths`
+    /// are the indexes that are wanted, such as `main/binary-amd64/Packages.xz`.
     pub fn parse(
         text: &SignedText,
-        spec: &EnvironmentSpec,
+        suite: &Word,
+        paths: &[String],
         now: Timestamp,
     ) -> anyhow::Result<Release> {
         let paragraphs: Deb822 = text.as_str().parse().context("read the index")?;
@@ -57,7 +59,7 @@ impl Release {
         let [paragraph] = paragraphs.as_slice() else { bail!("it is not one paragraph") };
         let field = |name: &str| paragraph.get(name).map(str::trim);
         // A signed file of another suite, served under this one's name, is a replay.
-        let suite = spec.suite.as_str();
+        let suite = suite.as_str();
         let named = [field("Codename"), field("Suite")].contains(&Some(suite));
         ensure!(named, "it is for {}, not for {suite}", field("Codename").unwrap_or("no suite"));
         let date = time(field("Date").context("it has no date")?)?;
@@ -66,12 +68,8 @@ impl Release {
             let until = time(until)?;
             ensure!(now <= until, "it was valid until {until} only");
         }
-        let architecture = &spec.architecture;
         let sums = field("SHA256").context("it has no SHA-256 digests")?;
-        let indexes = spec.components.iter().map(|component| {
-            let path = format!("{component}/binary-{architecture}/Packages.xz");
-            index_file(sums, path)
-        });
+        let indexes = paths.iter().map(|path| index_file(sums, path.clone()));
         let indexes = indexes.collect::<anyhow::Result<_>>()?;
         let by_hash = field("Acquire-By-Hash") == Some("yes");
         Ok(Release { date, by_hash, indexes })

@@ -223,6 +223,17 @@ pub async fn fetch(
         .await
 }
 
+/// The date of a suite's signed index and its Sources.xz, from the first archive that has the
+/// suite; signature and digest are checked on the way.
+pub async fn sources(
+    suite: &Word,
+    component: &Word,
+    settings: &Settings,
+    client: &Client,
+) -> Result<(jiff::Timestamp, Vec<u8>), EnvironmentError> {
+    archive::sources(suite, component, settings, client).await
+}
+
 fn environments(settings: &Settings) -> PathBuf {
     settings.state.join(ENVIRONMENTS)
 }

@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::journal::{Journal, Line};
+use super::model::{EventSent, JobShown};
 use super::problem::Problem;
 use super::singles::known_job;
 use super::{App, Shared};
@@ -33,7 +34,7 @@ const LAST: &str = "-end";
 /// `state` with the job itself. `Last-Event-ID` goes on after that event.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/events",
     params(("id" = String, Path), ("last-event-id" = Option<String>, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"),
+    responses((status = 200, body = EventSent, content_type = "text/event-stream"),
         (status = 204, description = "there was nothing after that event")))]
 pub async fn follow(
     State(app): Shared,
@@ -122,5 +123,5 @@ fn event(line: &Line) -> anyhow::Result<Event> {
 
 fn last_event(offset: u64, job: Job) -> anyhow::Result<Event> {
     let event = Event::default().id(format!("{offset}{LAST}")).event("state");
-    Ok(event.json_data(super::model::JobShown::from(job))?)
+    Ok(event.json_data(JobShown::from(job))?)
 }

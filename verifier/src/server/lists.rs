@@ -116,7 +116,8 @@ pub async fn releases(
 /// What records say of the file with this SHA-256, the newest record first. Empty if no release
 /// was found to publish it.
 #[utoipa::path(get, path = "/api/v1/artifacts/{sha256}",
-    params(("sha256" = String, Path, description = "of the published bytes"), Paging),
+    params(("sha256" = String, Path, description = "of the published bytes",
+        pattern = "^[0-9a-fA-F]{64}$"), Paging),
     responses((status = 200, body = Page<ArtifactListed>)))]
 pub async fn artifacts(
     State(app): Shared,

@@ -15,7 +15,12 @@ use crate::webhook::message_id;
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// A version that python.org announces, `3.13.5`.
-    #[schema(max_length = 64)]
+    #[schema(
+        max_length = 32,
+        example = "3.13.5",
+        pattern = "^(0|[1-9][0-9]{0,8})\
+        (\\.(0|[1-9][0-9]{0,8})){1,2}((a|b|rc)(0|[1-9][0-9]{0,8}))?$"
+    )]
     pub version: String,
 }
 
@@ -243,6 +248,19 @@ impl From<Observation> for ObservationListed {
             detail: seen.detail,
         }
     }
+}
+
+/// An event of a job's stream, field by field.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what axum writes")]
+pub struct EventSent {
+    /// Where to go on after it, as `Last-Event-ID`.
+    id: String,
+    /// `stage`, `log` or `state`.
+    #[schema(pattern = "^(stage|log|state)$")]
+    event: String,
+    /// JSON: `{"at", "text"}`, or the job itself in the last one.
+    data: String,
 }
 
 /// What an operator has to look at.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, RefOr, ResponseBuilder};
 use utoipa::{OpenApi as _, PartialSchema, ToSchema, openapi};
@@ -62,11 +62,10 @@ pub fn document() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     components.add_security_scheme("token", bearer);
     for path in document.paths.paths.values_mut() {
-        for operation in [&mut path.post, &mut path.delete].into_iter().flatten() {
+        for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
             describe_errors(operation);
         }
         if let Some(operation) = &mut path.get {
-            describe_errors(operation);
             let same = ResponseBuilder::new().description("it is what the client has");
             let same = RefOr::T(same.build());
             operation.responses.responses.insert("304".to_owned(), same);
@@ -75,13 +74,38 @@ pub fn document() -> OpenApi {
     document
 }
 
-/// Whatever else is answered is a problem document.
+/// Every error that this operation may answer is a problem document; there are no others.
 fn describe_errors(operation: &mut Operation) {
-    let reference = openapi::Ref::from_schema_name(Problem::name());
-    let content = ContentBuilder::new().schema(Some(reference)).build();
-    let error = ResponseBuilder::new()
-        .description("why the request was not answered")
-        .content(problem::MEDIA_TYPE, content)
-        .build();
-    operation.responses.responses.insert("default".to_owned(), RefOr::T(error));
+    let in_path = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Path,
+        RefOr::Ref(_) => false,
+    };
+    let parameters = operation.parameters.as_deref().unwrap_or_default();
+    let names_something = parameters.iter().any(in_path);
+    let mut errors = vec![("500", "trouble of ours"), ("503", "not now; see Retry-After")];
+    if !parameters.is_empty() || operation.request_body.is_some() {
+        errors.push(("400", "the request cannot be understood"));
+    }
+    if names_something || operation.request_body.is_some() {
+        errors.push(("404", "there is no such thing"));
+    }
+    if operation.request_body.is_some() {
+        errors.push(("408", "the body did not come in time"));
+        errors.push(("413", "the body is too long"));
+        errors.push(("415", "the body is not said to be JSON"));
+        errors.push(("422", "the body is JSON, but not what is expected"));
+    }
+    if operation.security.is_some() {
+        errors.push(("401", "a token is needed, or this one is not known"));
+        errors.push(("429", "too many requests; see Retry-After"));
+    }
+    for (status, description) in errors {
+        let reference = openapi::Ref::from_schema_name(Problem::name());
+        let content = ContentBuilder::new().schema(Some(reference)).build();
+        let error = ResponseBuilder::new()
+            .description(description)
+            .content(problem::MEDIA_TYPE, content)
+            .build();
+        operation.responses.responses.insert(status.to_owned(), RefOr::T(error));
+    }
 }

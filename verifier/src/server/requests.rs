@@ -43,7 +43,12 @@ impl<S: Send + Sync> FromRequest<S> for Timely<Wanted> {
 /// one job.
 #[utoipa::path(post, path = "/api/v1/requests", request_body = Wanted,
     security((), ("token" = [])),
-    responses((status = 202, body = Taken, headers(("location" = String)))))]
+    responses((status = 202, body = Taken, headers(("location" = String)),
+        links(
+            ("job" = (operation_id = "job", parameters(("id" = "$response.body#/job")))),
+            ("take_back" = (operation_id = "take_back",
+                parameters(("id" = "$response.body#/request")))),
+        ))))]
 pub async fn ask(
     State(app): Shared,
     Extension(peer): Extension<Peer>,

@@ -1,12 +1,15 @@
 //! What an operator has to hear: observations, alarms; and the daemon's small memory: facts, and
 //! how often python.org's API was asked.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, SqliteExecutor, Transaction};
 
 use super::{Store, name_of, named, time};
 use crate::clock;
+use crate::evidence::{CheckOutcome, Evidence};
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::record::Record;
 use crate::version::Version;
@@ -47,16 +50,7 @@ impl Store {
 
     /// The trouble is over; nothing happens if there was none.
     pub async fn settle_alarm(&self, kind: AlarmKind, subject: &str) -> anyhow::Result<()> {
-        let query = "UPDATE alarms SET cleared_ms = ?
-            WHERE kind = ? AND subject = ? AND cleared_ms IS NULL";
-        sqlx::query(query)
-            .bind(clock::now_ms())
-            .bind(name_of(&kind)?)
-            .bind(subject)
-            .execute(&self.writer)
-            .await
-            .context("clear an alarm")?;
-        Ok(())
+        clear(&self.writer, kind, subject).await
     }
 
     /// An operator has looked at it; false if no such alarm is open.
@@ -176,6 +170,36 @@ pub(super) async fn unstable(
     observe(writing, &observation).await
 }
 
+/// What is claimed about the release of `record` and is not true: an alarm for each file or tag,
+/// which the first record clears that could check everything and finds nothing of the kind.
+pub(super) async fn disagreements(
+    writing: &mut Transaction<'static, Sqlite>,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let disagrees = |one: &&Evidence| one.outcome == CheckOutcome::Disagrees;
+    for one in record.evidence.iter().filter(disagrees) {
+        let (check, artifact) = (one.check.as_str(), &one.artifact);
+        let observation = Observation {
+            at: clock::now(),
+            kind: ObservationKind::ClaimDisagrees,
+            version: Some(record.release.version.clone()),
+            artifact: Some(artifact.clone()),
+            detail: format!("{check} of {artifact} disagrees: {}", one.detail),
+        };
+        observe(writing, &observation).await?;
+    }
+    let is_open = |one: &&Evidence| {
+        matches!(one.outcome, CheckOutcome::Disagrees | CheckOutcome::CannotCheck)
+    };
+    let open: BTreeSet<&str> =
+        record.evidence.iter().filter(is_open).map(|one| one.artifact.as_str()).collect();
+    let all: BTreeSet<&str> = record.evidence.iter().map(|one| one.artifact.as_str()).collect();
+    for artifact in all.difference(&open) {
+        clear(&mut **writing, AlarmKind::ClaimDisagrees, artifact).await?;
+    }
+    Ok(())
+}
+
 /// Stores an observation, and opens the alarm that goes with it.
 pub(super) async fn observe(
     writing: &mut Transaction<'static, Sqlite>,
@@ -215,6 +239,23 @@ async fn raise(
     .execute(&mut **writing)
     .await
     .context("open an alarm")?;
+    Ok(())
+}
+
+async fn clear(
+    writing: impl SqliteExecutor<'_>,
+    kind: AlarmKind,
+    subject: &str,
+) -> anyhow::Result<()> {
+    let query = "UPDATE alarms SET cleared_ms = ?
+        WHERE kind = ? AND subject = ? AND cleared_ms IS NULL";
+    sqlx::query(query)
+        .bind(clock::now_ms())
+        .bind(name_of(&kind)?)
+        .bind(subject)
+        .execute(writing)
+        .await
+        .context("clear an alarm")?;
     Ok(())
 }
 

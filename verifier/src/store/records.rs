@@ -201,6 +201,7 @@ pub(super) async fn insert(
     }
     super::releases::ensure_release(writing, version, record.release.announced).await?;
     super::watch::watch_files(writing, record).await?;
+    super::notices::disagreements(writing, record).await?;
     conclude(writing, version, status, &record.id).await
 }
 

@@ -115,9 +115,10 @@ async fn the_committed_description_of_the_api_is_the_one_that_is_served() {
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
     // Whoever reads the description can ask for everything in it.
     for (path, methods) in served["paths"].as_object().unwrap() {
-        assert!(
-            methods.as_object().unwrap().values().all(|m| m["responses"]["default"].is_object())
-        );
+        for method in methods.as_object().unwrap().values() {
+            assert!(method["responses"]["500"].is_object(), "{path}: errors are described");
+            assert!(method["responses"]["default"].is_null(), "{path}: one by one");
+        }
         if methods["get"].is_object() && !path.contains('{') {
             let secured = !methods["get"]["security"].is_null();
             let expected = if secured { 401 } else { 200 };

@@ -3,6 +3,7 @@
 mod debs;
 pub(crate) mod keys;
 mod signatures;
+mod sources;
 pub(super) mod world;
 
 use std::fs;
