@@ -7,6 +7,7 @@
 
 mod address;
 mod post;
+mod service;
 
 use std::io;
 use std::path::Path;
@@ -22,6 +23,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
 pub use post::{Answered, Post, PostError, Reach, Sender};
+pub use reqwest::Method as HttpMethod;
+pub use service::{Answer, Stream};
 
 const REDIRECTS_MAX: usize = 5;
 const CONNECT_SECONDS_MAX: u64 = 20;

@@ -9,38 +9,60 @@ use tokio::sync::watch;
 use crate::cli::print;
 use crate::compare::report::printable;
 use crate::config::Config;
-use crate::daemon::Daemon;
+use crate::daemon::{self, Daemon, Reload};
 use crate::line::Line;
 use crate::progress::Progress;
 use crate::server;
 use crate::store::{Scope, Store};
+use crate::supervisor;
 
 /// The longest name of a token's owner, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// `verbatim serve`: until `interrupted`, or one round.
+/// `verbatim serve`: until `interrupted`.
 pub async fn serve(
     config: Config,
-    once: bool,
+    reload: Reload,
     interrupted: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
-    let line = Line::open(config, Progress::to_stderr()).await?;
-    let store = line.store.clone();
-    let daemon = Daemon::new(line).await?;
+    let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
+    let hangups = daemon::hangups()?;
+    until(interrupted, &daemon, |stopping| async {
+        let reloads = daemon::follow_hangups(&daemon, &reload, hangups, stopping.clone());
+        tokio::try_join!(served(&daemon, stopping), reloads)?;
+        Ok(())
+    })
+    .await
+}
+
+/// `verbatim serve --once`: one round.
+pub async fn serve_once(
+    config: Config,
+    interrupted: impl Future<Output = &'static str>,
+) -> anyhow::Result<ExitCode> {
+    let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
+    until(interrupted, &daemon, |stopping| daemon.once(stopping)).await
+}
+
+/// Does the work, and tells it to stop when somebody wants the program to end.
+async fn until<W: Future<Output = anyhow::Result<()>>>(
+    interrupted: impl Future<Output = &'static str>,
+    daemon: &Daemon,
+    work: impl FnOnce(watch::Receiver<bool>) -> W,
+) -> anyhow::Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
-    let work =
-        async { if once { daemon.once(stopping).await } else { served(&daemon, stopping).await } };
-    let mut work = std::pin::pin!(work);
+    let mut work = std::pin::pin!(work(stopping));
     let ended = tokio::select! {
         ended = &mut work => ended,
         signal = interrupted => {
             tracing::info!("{signal}: stopping");
+            supervisor::stopping();
             // Nobody listening is nobody to stop.
             let _ = stop.send(true);
             work.await
         }
     };
-    store.close().await;
+    daemon.line.store.close().await;
     ended?;
     Ok(ExitCode::SUCCESS)
 }
@@ -52,6 +74,7 @@ pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> 
         .await
         .with_context(|| format!("listen on server.listen {wanted}"))?;
     print(&format!("listening on http://{}\n", listener.local_addr()?))?;
+    supervisor::ready();
     let mut told = stopping.clone();
     let shutdown = async move {
         // Nobody left who could tell it is the same as being told.

@@ -72,7 +72,7 @@ pub async fn round(daemon: &Daemon) {
 
 async fn to_one(daemon: &Daemon, courier: &Courier, mut stop: signal::Receiver<bool>) {
     while !*stop.borrow() {
-        if next(daemon, courier).await {
+        if next(&daemon.current(), courier).await {
             continue;
         }
         tokio::select! {

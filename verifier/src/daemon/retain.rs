@@ -22,6 +22,7 @@ const ROUND_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// Looks at everything now and then, until it is told to stop.
 pub async fn retain(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     loop {
+        let daemon = daemon.current();
         tokio::select! {
             () = round(&daemon) => {}
             () = stopped(&mut stop) => return,

@@ -39,6 +39,7 @@ use url::Url;
 use crate::publish::site::Shown;
 use crate::store::Store;
 
+pub use gate::Gate;
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
 
@@ -65,6 +66,8 @@ pub struct Site {
     pub reports: PathBuf,
     /// What the operator decides.
     pub settings: Arc<Settings>,
+    /// Who may ask without a token; the operator may change that while the server runs.
+    pub gate: Arc<Gate>,
     /// Told when a job was queued.
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
@@ -125,7 +128,6 @@ struct App {
     /// The part of it that is published.
     shown: Shown,
     memory: memory::Memory,
-    gate: gate::Gate,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
     ending: watch::Receiver<bool>,
@@ -141,12 +143,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (end, ending) = watch::channel(false);
-    let gate = gate::Gate::new(&site.settings);
     let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
     let shown = site.shown();
     let memory = memory::Memory::default();
     let store = site.store.clone();
-    let app = App { site, shown, memory, gate, followers, ending };
+    let app = App { site, shown, memory, followers, ending };
     let serving = connection::serve(router(Arc::new(app)), listener, shutdown, end);
     tokio::select! {
         served = serving => served,

@@ -6,6 +6,7 @@
 //! It promises: when a function that writes returns, what it wrote is on disk; what one function
 //! writes is there as a whole or not at all.
 
+mod backup;
 mod deliveries;
 mod notices;
 mod pages;
@@ -29,6 +30,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+pub use backup::{Copied, back_up, restore};
 pub use deliveries::{DeliveryRow, DeliveryState};
 pub use notices::{NOTICE, notice_of};
 pub use pages::Totals;

@@ -13,7 +13,7 @@ use verifier::record::{
     Named, Record, RecordStatus, RecordedArtifact, RecordedRebuild, RecordedRelease, SCHEMA,
     SizedDigest, VerdictName,
 };
-use verifier::server::{Settings, Site, serve};
+use verifier::server::{Gate, Settings, Site, serve};
 use verifier::store::Store;
 
 /// A server on loopback; it ends when this is dropped.
@@ -88,6 +88,7 @@ impl Server {
             store: store.clone(),
             journals: journals.clone(),
             reports: reports.clone(),
+            gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
