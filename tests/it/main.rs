@@ -18,6 +18,7 @@ mod line;
 mod operate;
 mod rebuild;
 mod record;
+mod replay;
 mod request;
 mod retention;
 mod sbom;

@@ -78,6 +78,9 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Write pages, badges, JSON, feeds and reports as files, the same bytes that `serve` sends;
+    /// only what changed is written
+    Export { directory: PathBuf },
     /// Ask a running daemon to verify a release, and follow it; Ctrl-C stops only the following.
     /// The token is read from request.token_file or VERBATIM_REQUEST__TOKEN; exit as verify
     Request(RequestArgs),
@@ -193,6 +196,7 @@ pub fn main() -> ExitCode {
         | Command::Explain { .. }
         | Command::Authenticate(_)
         | Command::Serve { .. }
+        | Command::Export { .. }
         | Command::Request(_)
         | Command::Token(_)
         | Command::Alarm(_)
@@ -259,6 +263,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             }
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
             Command::Authenticate(args) => authenticate(&config, &args),
+            Command::Export { directory } => {
+                unless_interrupted(operate::export(config, &directory)).await
+            }
             Command::Serve { once: true } => operate::serve_once(config, interrupted()).await,
             Command::Serve { once: false } => {
                 let reload = Reload { load: Box::new(load), verbose: arguments.verbose };

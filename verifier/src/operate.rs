@@ -1,6 +1,8 @@
-//! The commands of an operator: `serve`, `token`, `alarm`, `config check`.
+//! The commands of an operator: `serve`, `export`, `token`, `alarm`, `config check`.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -12,7 +14,8 @@ use crate::config::Config;
 use crate::daemon::{self, Daemon, Reload};
 use crate::line::Line;
 use crate::progress::Progress;
-use crate::server;
+use crate::publish::export;
+use crate::server::{self, Gate, Local, Site};
 use crate::store::{Scope, Store};
 use crate::supervisor;
 
@@ -83,6 +86,32 @@ pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> 
     let server = server::serve(daemon.site(), listener, shutdown);
     tokio::try_join!(server, daemon.run(stopping))?;
     Ok(())
+}
+
+/// `verbatim export`: may run while the daemon works.
+pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode> {
+    let store = open(&config).await?;
+    let state = &config.state.directory;
+    let site = Site {
+        store: store.snapshot().await?,
+        journals: daemon::journals(state),
+        reports: daemon::reports(state),
+        gate: Arc::new(Gate::new(&config.server)),
+        settings: Arc::new(config.server.clone()),
+        wake: Arc::default(),
+        health: Arc::new(Vec::new),
+    };
+    let (shown, server) = (site.shown(), Local::new(site));
+    let done = export::export(directory, &shown, async |path| server.get(path).await)
+        .await
+        .with_context(|| format!("export to {}", directory.display()))?;
+    shown.store.close().await;
+    store.close().await;
+    print(&format!(
+        "{} files written, {} the same as before, {} removed\n",
+        done.written, done.same, done.removed
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `verbatim config check`: a configuration that was read is right, but for what only using it

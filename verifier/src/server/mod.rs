@@ -12,6 +12,7 @@ mod gate;
 mod health;
 mod journal;
 mod lists;
+mod local;
 mod memory;
 mod model;
 mod openapi;
@@ -40,6 +41,7 @@ use crate::publish::site::Shown;
 use crate::store::Store;
 
 pub use gate::Gate;
+pub use local::Local;
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
 
@@ -143,12 +145,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (end, ending) = watch::channel(false);
-    let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-    let shown = site.shown();
-    let memory = memory::Memory::default();
     let store = site.store.clone();
-    let app = App { site, shown, memory, followers, ending };
-    let serving = connection::serve(router(Arc::new(app)), listener, shutdown, end);
+    let app = Arc::new(app(site, ending));
+    let asked = app.clone();
+    let ready: connection::Ready = Arc::new(move |request| site::kept(&asked, request));
+    let serving = connection::serve(router(app), ready, listener, shutdown, end);
     tokio::select! {
         served = serving => served,
         never = look(&store) => match never {},
@@ -162,6 +163,16 @@ async fn look(store: &Store) -> std::convert::Infallible {
         if let Err(error) = store.look().await {
             tracing::debug!("{error:#}");
         }
+    }
+}
+
+fn app(site: Site, ending: watch::Receiver<bool>) -> App {
+    App {
+        shown: site.shown(),
+        memory: memory::Memory::default(),
+        followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+        ending,
+        site,
     }
 }
 

@@ -16,16 +16,11 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::{App, Shared, answer};
-use crate::retention::{self, COMPRESSED, Kept, UNFINISHED};
+use crate::publish::stored;
+use crate::retention::{self, Kept};
 
 /// Read and sent at once.
 const CHUNK_BYTES: u64 = 64 << 10;
-const NAME_BYTES_MAX: usize = 200;
-/// More files than a record has.
-const REPORTS_MAX: usize = 1_000;
-/// A report is shown as it is written, runs nothing, and is of no origin.
-const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; \
-    frame-ancestors 'none'; form-action 'none'; base-uri 'none'";
 /// A report never changes; it may be removed when it is old.
 const CACHED: &str = "public, max-age=3600";
 
@@ -55,11 +50,13 @@ pub async fn list(
     State(app): Shared,
     Path(id): Path<String>,
 ) -> Result<Json<ReportsListed>, Problem> {
-    let directory = directory(&app, &id).await?;
-    let names = spawn_blocking(move || names(&directory)).await.context("list reports")??;
+    let uuid = known(&app, &id).await?;
+    let directory = app.site.reports.clone();
+    let names = spawn_blocking(move || stored::names(&directory, &uuid)).await;
+    let names = names.context("list reports")??;
     let listed = |name: String| ReportListed {
         url: app.site.settings.public(&format!("/api/v1/records/{id}/reports/{name}")),
-        media_type: media_type(&name).to_owned(),
+        media_type: stored::kind(&name).0.to_owned(),
         name,
     };
     let reports = names.into_iter().map(listed).collect();
@@ -80,20 +77,21 @@ pub async fn report(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let missing = || Problem::missing("no such report of this record is kept");
-    if !is_name(&name) {
+    if !stored::is_name(&name) {
         return Err(missing());
     }
-    let path = directory(&app, &id).await?.join(&name);
+    let path = app.site.reports.join(known(&app, &id).await?).join(&name);
     let opened = spawn_blocking(move || retention::open(&path)).await.context("open a report")?;
     let kept = opened.context("open a report")?.ok_or_else(missing)?;
     let as_kept = matches!(kept, Kept::Compressed(_)) && takes_zstd(&headers);
     // What is written once has one tag for each form in which it is sent.
+    let (media_type, policy) = stored::kind(&name);
     let form = if as_kept { "zstd" } else { "plain" };
     let tag = answer::entity_tag(format!("{id}/{name}/{form}").as_bytes());
     let fields = [
         (header::ETAG, tag.as_str()),
         (header::CACHE_CONTROL, CACHED),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::VARY, "accept-encoding"),
     ];
     if answer::has(&headers, &tag) {
@@ -106,7 +104,7 @@ pub async fn report(
             .context("open a report")?
             .context("open a report")?,
     };
-    let kind = [(header::CONTENT_TYPE, media_type(&name))];
+    let kind = [(header::CONTENT_TYPE, media_type)];
     let mut response = (fields, kind, Body::from_stream(chunks(reader))).into_response();
     if as_kept {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
@@ -114,53 +112,15 @@ pub async fn report(
     Ok(response)
 }
 
-/// Where the record's reports are; a record that is not in the store has none.
-async fn directory(app: &App, id: &str) -> Result<std::path::PathBuf, Problem> {
+/// The id of a record that is in the store, written anew: nothing of what a client sent reaches the
+/// file system.
+async fn known(app: &App, id: &str) -> Result<String, Problem> {
     let missing = || Problem::missing("there is no record with this id");
     let uuid = uuid::Uuid::try_parse(id).map_err(|_| missing())?;
-    if app.site.store.document(id).await?.is_none() {
+    if app.site.store.record_finished(id).await?.is_none() {
         return Err(missing());
     }
-    // Written anew: nothing of what a client sent reaches the file system.
-    Ok(app.site.reports.join(uuid.hyphenated().to_string()))
-}
-
-fn names(directory: &std::path::Path) -> anyhow::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.context("list reports")?,
-    };
-    let mut names: Vec<String> = entries
-        .take(REPORTS_MAX)
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !name.ends_with(UNFINISHED))
-        .map(|name| name.strip_suffix(COMPRESSED).map(str::to_owned).unwrap_or(name))
-        .filter(|name| is_name(name))
-        .collect();
-    names.sort_unstable();
-    // Both forms are there for a moment.
-    names.dedup();
-    Ok(names)
-}
-
-/// A name of a report: no way leads out of its directory.
-fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    !name.is_empty()
-        && name.len() <= NAME_BYTES_MAX
-        && !name.starts_with('.')
-        && name.bytes().all(fits)
-        && !name.ends_with(COMPRESSED)
-        && !name.ends_with(UNFINISHED)
-}
-
-fn media_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, end)| end) {
-        Some("json") => "application/json",
-        Some("html") => "text/html; charset=utf-8",
-        _ => "text/plain; charset=utf-8",
-    }
+    Ok(uuid.hyphenated().to_string())
 }
 
 /// Whether a client takes zstd (RFC 9110, section 12.5.3).
@@ -189,17 +149,6 @@ fn chunks(reader: Box<dyn Read + Send>) -> impl Stream<Item = std::io::Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_name_leads_out_of_the_directory() {
-        for name in ["build.log", "Python-3.13.5.tgz.difference.html", "a+b_c"] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "a\0", "é", "a.zst", "a b"] {
-            assert!(!is_name(name), "{name}");
-        }
-        assert!(!is_name("a.zst.part") && !is_name(&"a".repeat(201)));
-    }
 
     #[test]
     fn only_who_says_so_gets_zstd() {

@@ -18,6 +18,7 @@ use verifier::store::Store;
 
 /// A server on loopback; it ends when this is dropped.
 pub struct Server {
+    site: Site,
     pub store: Store,
     pub wake: Arc<Notify>,
     pub reasons: Arc<Mutex<Vec<String>>>,
@@ -93,6 +94,7 @@ impl Server {
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
         };
+        let shown = site.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -100,6 +102,7 @@ impl Server {
             let _ = stopped.await;
         }));
         Server {
+            site: shown,
             store,
             wake,
             reasons,
@@ -116,6 +119,11 @@ impl Server {
     pub async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    /// What it shows.
+    pub fn site(&self) -> Site {
+        self.site.clone()
     }
 
     /// The same store, as another process opens it.
@@ -233,6 +241,7 @@ pub fn record(version: &str) -> Record {
             causes: Vec::new(),
             unexplained: Vec::new(),
             explanation: None,
+            replay: None,
         }],
         evidence: Vec::new(),
         definition,
