@@ -9,11 +9,6 @@ CREATE TABLE webhooks (
 CREATE INDEX deliveries_of ON deliveries (webhook, due_ms) WHERE state = 'due';
 DROP INDEX deliveries_due;
 
--- What workers and the reaper ask for again and again is found without reading all jobs that ever
--- were.
-CREATE INDEX jobs_by_turn ON jobs (class, place, due_ms) WHERE state = 'queued';
-CREATE INDEX jobs_at_work ON jobs (id, fence, beat) WHERE state = 'running';
-
 -- How long jobs took from the last attempt's beginning to its end, as counters that only grow.
 -- A duration counts in the first row that it is not greater than.
 CREATE TABLE durations (
