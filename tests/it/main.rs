@@ -20,11 +20,13 @@ mod rebuild;
 mod record;
 mod replay;
 mod request;
+mod retention;
 mod sbom;
 mod source;
 mod survival;
 mod tidy;
 mod watch;
+mod webhook;
 mod witness;
 mod writes;
 

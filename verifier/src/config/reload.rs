@@ -4,7 +4,7 @@ use super::{Config, Rebuild};
 
 /// Keys, and sections that end in a dot, whose values are looked at anew each time they are
 /// needed. `queue.lease` is not one of them: a worker that beats by the old one would be given up.
-const RELOADABLE: [&str; 14] = [
+const RELOADABLE: [&str; 15] = [
     "feed.interval",
     "feed.glance",
     "feed.refresh",
@@ -15,6 +15,7 @@ const RELOADABLE: [&str; 14] = [
     "queue.wait",
     "queue.unsigned",
     "rebuild.limits.",
+    "retention.",
     "server.anonymous_requests",
     "server.requests_per_hour_each",
     "server.requests_per_hour_total",

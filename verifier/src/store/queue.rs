@@ -251,7 +251,7 @@ pub(super) async fn want(
     Ok(id)
 }
 
-fn job(row: &SqliteRow) -> anyhow::Result<Job> {
+pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {
     let moment = |name: &str| -> anyhow::Result<Option<Timestamp>> {
         row.try_get::<Option<i64>, _>(name)?.map(time).transpose()
     };
