@@ -12,6 +12,7 @@ mod config;
 mod daemon;
 mod environment;
 mod explain;
+mod export;
 mod feed;
 mod genuine;
 mod line;
