@@ -10,7 +10,7 @@ use super::site::{Caching, POLICY, Resource, Shown};
 use crate::release::FileName;
 
 /// A larger file is not served.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// More files of one record are not listed.
 const FILES_MAX: usize = 1_000;
 /// A stored difference report is one document with its style sheet inside. Nothing of it may run or
