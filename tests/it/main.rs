@@ -19,6 +19,7 @@ mod line;
 mod operate;
 mod rebuild;
 mod record;
+mod replay;
 mod request;
 mod sbom;
 mod source;

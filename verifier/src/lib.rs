@@ -26,6 +26,7 @@ pub mod payload;
 pub mod queue;
 pub mod recipe;
 pub mod release;
+pub mod replay;
 pub mod source;
 pub mod version;
 // The edges: sockets, processes, disk, terminal, settings.

@@ -203,11 +203,12 @@ pub struct ArtifactListed {
     pub name: String,
     /// `reproduced`, `different` or `not_built`.
     pub verdict: String,
-    /// How close; null when not built.
+    /// How close; null when not built. `replayed` is reproduced with order, times and owners of
+    /// the published archive.
     pub tier: Option<String>,
     /// SHA-256 of the published bytes.
     pub published: String,
-    /// SHA-256 of the rebuilt bytes.
+    /// SHA-256 of the rebuilt bytes, before any replay.
     pub rebuilt: Option<String>,
 }
 

@@ -231,6 +231,7 @@ pub fn record(version: &str) -> Record {
             causes: Vec::new(),
             unexplained: Vec::new(),
             explanation: None,
+            replay: None,
         }],
         evidence: Vec::new(),
         definition,
