@@ -36,7 +36,7 @@ pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
         badges(&mut paths, "latest");
     }
     let fixed = ["/api/openapi.json", "/api/v1/releases", "/api/v1/records", "/feed.atom"];
-    let pages = ["/about", "/queue", "/"];
+    let pages = ["/about", "/api", "/embed", "/queue", "/"];
     paths.extend(fixed.map(str::to_owned));
     paths.extend(pages.map(str::to_owned));
     Ok(paths)
@@ -82,8 +82,8 @@ async fn release(shown: &Shown, version: &Version, paths: &mut Vec<String>) -> a
     }
     let standing = shown.store.standing(version).await?;
     let files = standing.map(|Standing { files, .. }| files).unwrap_or_default();
-    for (name, _) in files {
-        badges(paths, &format!("{version}/{name}"));
+    for file in files {
+        badges(paths, &format!("{version}/{}", file.name));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
 pub use shown::{LiveJob, ReleaseLine};
-pub use standing::{ChangeNews, JobStanding, Standing};
+pub use standing::{ChangeNews, FileStanding, JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 

@@ -8,9 +8,10 @@ use sqlx::sqlite::SqliteRow;
 
 use super::records::change_row;
 use super::{ChangeRow, Store, named, time};
+use crate::compare::Tier;
 use crate::queue::JobState;
 use crate::record::{RecordStatus, VerdictName};
-use crate::release::Release;
+use crate::release::{PublishedFile, Release};
 use crate::version::Version;
 
 /// A release as it stands.
@@ -22,11 +23,22 @@ pub struct Standing {
     pub status: Option<RecordStatus>,
     /// The files of its newest record with their verdicts; without one, those that python.org
     /// claims, as far as it was asked.
-    pub files: Vec<(String, Option<VerdictName>)>,
+    pub files: Vec<FileStanding>,
     /// Its newest job, over or not.
     pub job: Option<JobStanding>,
     /// When the newest of these facts came to be.
     pub modified: Timestamp,
+}
+
+/// How a file stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStanding {
+    /// Its name.
+    pub name: String,
+    /// What the record says; none without one.
+    pub verdict: Option<VerdictName>,
+    /// Whether order, times and owners had to be taken from the published file.
+    pub replayed: bool,
 }
 
 /// How a job stands.
@@ -44,7 +56,7 @@ pub struct JobStanding {
 
 const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq, n.finished,
         j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
-        (SELECT json_group_array(json_array(name, verdict) ORDER BY place)
+        (SELECT json_group_array(json_array(name, verdict, tier) ORDER BY place)
             FROM artifacts WHERE artifacts.seq = n.seq) AS files
     FROM releases AS r
     LEFT JOIN records AS n ON n.id = r.record
@@ -56,15 +68,16 @@ const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq
 pub struct ChangeNews {
     /// The change.
     pub change: ChangeRow,
-    /// The files of its record, with their verdicts.
-    pub files: Vec<(String, VerdictName)>,
+    /// The files of its record.
+    pub files: Vec<FileStanding>,
 }
 
 macro_rules! changes {
     ($which:literal) => {
         concat!(
             "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
-                (SELECT json_group_array(json_array(a.name, a.verdict) ORDER BY a.place)
+                (SELECT json_group_array(
+                    json_array(a.name, a.verdict, a.tier) ORDER BY a.place)
                     FROM records AS n JOIN artifacts AS a USING (seq)
                     WHERE n.id = c.record) AS files
             FROM changes AS c ",
@@ -149,8 +162,7 @@ impl Store {
         let rows = query.bind(limit).fetch_all(&self.readers).await;
         let news = |row: &SqliteRow| {
             let files = row.try_get::<String, _>("files")?;
-            let files = serde_json::from_str(&files).context("read the files of a record")?;
-            Ok(ChangeNews { change: change_row(row)?, files })
+            Ok(ChangeNews { change: change_row(row)?, files: judged(&files)? })
         };
         rows.context("list the newest changes of status")?.iter().map(news).collect()
     }
@@ -175,7 +187,12 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
         (Some(_), _) => judged(&row.try_get::<String, _>("files")?)?,
         (None, Some(document)) => {
             let release: Release = serde_json::from_str(&document).context("read a release")?;
-            release.files.into_iter().map(|file| (file.name.to_string(), None)).collect()
+            let claimed = |file: PublishedFile| FileStanding {
+                name: file.name.to_string(),
+                verdict: None,
+                replayed: false,
+            };
+            release.files.into_iter().map(claimed).collect()
         }
         (None, None) => Vec::new(),
     };
@@ -194,8 +211,15 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
     Ok(Standing { version, status, files, job: job(row)?, modified })
 }
 
-fn judged(json: &str) -> anyhow::Result<Vec<(String, Option<VerdictName>)>> {
-    serde_json::from_str(json).context("read the files of a record")
+fn judged(json: &str) -> anyhow::Result<Vec<FileStanding>> {
+    let files: Vec<(String, VerdictName, Option<Tier>)> =
+        serde_json::from_str(json).context("read the files of a record")?;
+    let standing = |(name, verdict, tier)| FileStanding {
+        name,
+        verdict: Some(verdict),
+        replayed: tier == Some(Tier::Replayed),
+    };
+    Ok(files.into_iter().map(standing).collect())
 }
 
 fn job(row: &SqliteRow) -> anyhow::Result<Option<JobStanding>> {
