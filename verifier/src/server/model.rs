@@ -9,7 +9,8 @@ use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::queue::{Job, JobState, Why};
 use crate::release::Release;
-use crate::store::{ArtifactRow, RecordRow, ReleaseRow};
+use crate::store::{ArtifactRow, DeliveryRow, DeliveryState, RecordRow, ReleaseRow};
+use crate::webhook::message_id;
 
 /// What a client wants.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -317,6 +318,46 @@ impl From<Alarm> for AlarmListed {
             subject: alarm.subject,
             detail: alarm.detail,
             opened: alarm.opened,
+        }
+    }
+}
+
+/// What a webhook was told, or is to be told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryListed {
+    /// The webhook's name.
+    pub webhook: String,
+    /// The `webhook-id` of the message, the same at every attempt.
+    pub message: String,
+    /// The release whose status changed.
+    pub version: String,
+    /// What its status became.
+    pub status: String,
+    /// `due`, `delivered` or `failed`.
+    #[schema(value_type = String)]
+    pub state: DeliveryState,
+    /// Attempts that were begun.
+    pub attempts: u32,
+    /// When it is sent next, at the earliest; null if it is over.
+    pub due: Option<Timestamp>,
+    /// When it was delivered or given up.
+    pub finished: Option<Timestamp>,
+    /// What the last attempt came to.
+    pub answer: Option<String>,
+}
+
+impl From<DeliveryRow> for DeliveryListed {
+    fn from(row: DeliveryRow) -> DeliveryListed {
+        DeliveryListed {
+            webhook: row.webhook,
+            message: message_id(&row.change.record),
+            version: row.change.version.to_string(),
+            status: row.change.status,
+            state: row.state,
+            attempts: row.attempts,
+            due: (row.state == DeliveryState::Due).then_some(row.due),
+            finished: row.finished,
+            answer: row.answer,
         }
     }
 }
