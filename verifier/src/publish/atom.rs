@@ -7,7 +7,6 @@ use atom_syndication::{
 use jiff::Timestamp;
 
 use super::site::{Caching, POLICY, Resource, Shown};
-use crate::record::VerdictName;
 use crate::store::{ChangeNews, FileStanding};
 
 /// The most entries of a feed, the newest ones.
@@ -96,23 +95,22 @@ fn entry(shown: &Shown, news: &ChangeNews) -> anyhow::Result<Entry> {
 
 /// One sentence a file.
 fn files(news: &ChangeNews) -> String {
-    let sentences: Vec<String> = news.files.iter().filter_map(sentence).collect();
-    let reproduced = |file: &FileStanding| file.verdict == Some(VerdictName::Reproduced);
-    let disputed = news.files.iter().all(reproduced) && news.change.status == "fail";
+    let sentence = |(name, file): &(String, FileStanding)| match file {
+        FileStanding::Reproduced => format!("{name} is reproduced bit for bit."),
+        FileStanding::Replayed => format!(
+            "{name} is reproduced once replayed: bit for bit with the order, times and owners of \
+             the published archive; every content is rebuilt."
+        ),
+        FileStanding::Different => format!("{name} differs from what its tag produces."),
+        FileStanding::NotBuilt => format!("{name} could not be rebuilt: its tag does not build."),
+    };
+    let sentences: Vec<String> = news.files.iter().map(sentence).collect();
+    let came_out =
+        |file: &FileStanding| matches!(file, FileStanding::Reproduced | FileStanding::Replayed);
+    let reproduced = news.files.iter().all(|(_, file)| came_out(file));
+    let disputed = reproduced && news.change.status == "fail";
     let dispute = disputed.then_some(" But a claim about it disagrees: see the evidence.");
     sentences.join(" ") + dispute.unwrap_or_default()
-}
-
-fn sentence(file: &FileStanding) -> Option<String> {
-    let name = &file.name;
-    Some(match file.verdict? {
-        VerdictName::Reproduced if file.replayed => format!(
-            "{name} is reproduced bit for bit once order, times and owners are taken from it."
-        ),
-        VerdictName::Reproduced => format!("{name} is reproduced bit for bit."),
-        VerdictName::Different => format!("{name} differs from what its tag produces."),
-        VerdictName::NotBuilt => format!("{name} could not be rebuilt: its tag does not build."),
-    })
 }
 
 /// A status as people write it.

@@ -6,8 +6,8 @@ use shields::{BadgeParams, BadgeStyle, render_badge_svg};
 
 use super::site::{Caching, POLICY, Resource};
 use crate::queue::JobState;
-use crate::record::{RecordStatus, VerdictName};
-use crate::store::{Standing, Store};
+use crate::record::RecordStatus;
+use crate::store::{FileStanding, Standing, Store};
 use crate::version::Version;
 
 /// Behind the label.
@@ -109,15 +109,14 @@ pub fn of_release(standing: &Standing) -> Badge {
 
 fn concluded(status: RecordStatus, standing: &Standing) -> (String, Tone) {
     let files = &standing.files;
-    let count = |verdict| files.iter().filter(|file| file.verdict == Some(verdict)).count();
-    let (reproduced, different) = (count(VerdictName::Reproduced), count(VerdictName::Different));
+    let count = |file| files.iter().filter(|(_, found)| *found == Some(file)).count();
+    let (replayed, different) = (count(FileStanding::Replayed), count(FileStanding::Different));
+    let reproduced = count(FileStanding::Reproduced) + replayed;
+    // One file that had to be replayed is enough to say so.
+    let word = if replayed > 0 { "replayed" } else { "reproduced" };
     let total = files.len();
     match status {
-        // Bit for bit only with order, times and owners of the published file: said everywhere.
-        RecordStatus::Pass if files.iter().any(|file| file.replayed) => {
-            (format!("replayed {reproduced}/{total}"), Tone::Good)
-        }
-        RecordStatus::Pass => (format!("reproduced {reproduced}/{total}"), Tone::Good),
+        RecordStatus::Pass => (format!("{word} {reproduced}/{total}"), Tone::Good),
         RecordStatus::NotBuilt => ("not built".to_owned(), Tone::NotBuilt),
         // Every file came out, and yet somebody claims something else about them.
         RecordStatus::Fail if different == 0 => ("claims disagree".to_owned(), Tone::Bad),
@@ -139,17 +138,17 @@ fn unconcluded(standing: &Standing) -> (String, Tone) {
 
 /// The badge of one file; none if the release has no such file.
 pub fn of_file(standing: &Standing, name: &str) -> Option<Badge> {
-    let found = standing.files.iter().find(|file| file.name == name);
-    let may_come = || standing.files.is_empty() && is_expected(&standing.version, name);
-    if found.is_none() && !may_come() {
-        return None;
-    }
-    let replayed = found.is_some_and(|file| file.replayed);
-    let (message, tone) = match found.and_then(|file| file.verdict) {
-        Some(VerdictName::Reproduced) if replayed => ("replayed".to_owned(), Tone::Good),
-        Some(VerdictName::Reproduced) => ("reproduced".to_owned(), Tone::Good),
-        Some(VerdictName::Different) => ("differs".to_owned(), Tone::Bad),
-        Some(VerdictName::NotBuilt) => ("not built".to_owned(), Tone::NotBuilt),
+    let found = standing.files.iter().find(|(known, _)| known == name);
+    let verdict = match found {
+        Some((_, verdict)) => *verdict,
+        None if standing.files.is_empty() && is_expected(&standing.version, name) => None,
+        None => return None,
+    };
+    let (message, tone) = match verdict {
+        Some(FileStanding::Reproduced) => ("reproduced".to_owned(), Tone::Good),
+        Some(FileStanding::Replayed) => ("replayed".to_owned(), Tone::Good),
+        Some(FileStanding::Different) => ("differs".to_owned(), Tone::Bad),
+        Some(FileStanding::NotBuilt) => ("not built".to_owned(), Tone::NotBuilt),
         None => unconcluded(standing),
     };
     Some(Badge { label: name.to_owned(), message, tone })

@@ -82,8 +82,8 @@ async fn release(shown: &Shown, version: &Version, paths: &mut Vec<String>) -> a
     }
     let standing = shown.store.standing(version).await?;
     let files = standing.map(|Standing { files, .. }| files).unwrap_or_default();
-    for file in files {
-        badges(paths, &format!("{version}/{}", file.name));
+    for (name, _) in files {
+        badges(paths, &format!("{version}/{name}"));
     }
     Ok(())
 }

@@ -3,15 +3,15 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
+use serde::Deserialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::records::change_row;
 use super::{ChangeRow, Store, named, time};
-use crate::compare::Tier;
 use crate::queue::JobState;
-use crate::record::{RecordStatus, VerdictName};
-use crate::release::{PublishedFile, Release};
+use crate::record::RecordStatus;
+use crate::release::Release;
 use crate::version::Version;
 
 /// A release as it stands.
@@ -23,22 +23,23 @@ pub struct Standing {
     pub status: Option<RecordStatus>,
     /// The files of its newest record with their verdicts; without one, those that python.org
     /// claims, as far as it was asked.
-    pub files: Vec<FileStanding>,
+    pub files: Vec<(String, Option<FileStanding>)>,
     /// Its newest job, over or not.
     pub job: Option<JobStanding>,
     /// When the newest of these facts came to be.
     pub modified: Timestamp,
 }
 
-/// How a file stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileStanding {
-    /// Its name.
-    pub name: String,
-    /// What the record says; none without one.
-    pub verdict: Option<VerdictName>,
-    /// Whether order, times and owners had to be taken from the published file.
-    pub replayed: bool,
+/// How a file stands: its verdict, in which a replay is a word of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStanding {
+    /// Bit for bit.
+    Reproduced,
+    /// Bit for bit once order, times and owners were taken from the published archive.
+    Replayed,
+    Different,
+    NotBuilt,
 }
 
 /// How a job stands.
@@ -56,7 +57,8 @@ pub struct JobStanding {
 
 const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq, n.finished,
         j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
-        (SELECT json_group_array(json_array(name, verdict, tier) ORDER BY place)
+        (SELECT json_group_array(
+            json_array(name, CASE tier WHEN 'replayed' THEN tier ELSE verdict END) ORDER BY place)
             FROM artifacts WHERE artifacts.seq = n.seq) AS files
     FROM releases AS r
     LEFT JOIN records AS n ON n.id = r.record
@@ -68,16 +70,16 @@ const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq
 pub struct ChangeNews {
     /// The change.
     pub change: ChangeRow,
-    /// The files of its record.
-    pub files: Vec<FileStanding>,
+    /// The files of its record, with their verdicts.
+    pub files: Vec<(String, FileStanding)>,
 }
 
 macro_rules! changes {
     ($which:literal) => {
         concat!(
             "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
-                (SELECT json_group_array(
-                    json_array(a.name, a.verdict, a.tier) ORDER BY a.place)
+                (SELECT json_group_array(json_array(a.name,
+                    CASE a.tier WHEN 'replayed' THEN a.tier ELSE a.verdict END) ORDER BY a.place)
                     FROM records AS n JOIN artifacts AS a USING (seq)
                     WHERE n.id = c.record) AS files
             FROM changes AS c ",
@@ -162,7 +164,8 @@ impl Store {
         let rows = query.bind(limit).fetch_all(&self.readers).await;
         let news = |row: &SqliteRow| {
             let files = row.try_get::<String, _>("files")?;
-            Ok(ChangeNews { change: change_row(row)?, files: judged(&files)? })
+            let files = serde_json::from_str(&files).context("read the files of a record")?;
+            Ok(ChangeNews { change: change_row(row)?, files })
         };
         rows.context("list the newest changes of status")?.iter().map(news).collect()
     }
@@ -187,12 +190,7 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
         (Some(_), _) => judged(&row.try_get::<String, _>("files")?)?,
         (None, Some(document)) => {
             let release: Release = serde_json::from_str(&document).context("read a release")?;
-            let claimed = |file: PublishedFile| FileStanding {
-                name: file.name.to_string(),
-                verdict: None,
-                replayed: false,
-            };
-            release.files.into_iter().map(claimed).collect()
+            release.files.into_iter().map(|file| (file.name.to_string(), None)).collect()
         }
         (None, None) => Vec::new(),
     };
@@ -211,15 +209,8 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
     Ok(Standing { version, status, files, job: job(row)?, modified })
 }
 
-fn judged(json: &str) -> anyhow::Result<Vec<FileStanding>> {
-    let files: Vec<(String, VerdictName, Option<Tier>)> =
-        serde_json::from_str(json).context("read the files of a record")?;
-    let standing = |(name, verdict, tier)| FileStanding {
-        name,
-        verdict: Some(verdict),
-        replayed: tier == Some(Tier::Replayed),
-    };
-    Ok(files.into_iter().map(standing).collect())
+fn judged(json: &str) -> anyhow::Result<Vec<(String, Option<FileStanding>)>> {
+    serde_json::from_str(json).context("read the files of a record")
 }
 
 fn job(row: &SqliteRow) -> anyhow::Result<Option<JobStanding>> {

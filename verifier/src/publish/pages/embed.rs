@@ -77,7 +77,7 @@ pub async fn embed(shown: &Shown, frame: &Frame) -> anyhow::Result<Page> {
         if version.to_string() != version.series() {
             examples.push(Embedded::new(shown, &version.to_string(), about, &page));
         }
-        let known = standing.files.first().map(|file| file.name.clone());
+        let known = standing.files.first().map(|(name, _)| name.clone());
         let file = known.unwrap_or_else(|| format!("Python-{version}.tar.xz"));
         examples.push(Embedded::new(shown, &format!("{version}/{file}"), rebuilt(&file), &page));
     }
