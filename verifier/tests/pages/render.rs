@@ -4,7 +4,7 @@ use verifier::observation::AlarmKind;
 use verifier::record::RecordStatus;
 use verifier::store::{NOTICE, notice_of};
 
-use super::world::{HOSTILE, World, disputed, fail, not_built, pass};
+use super::world::{HOSTILE, World, disputed, fail, not_built, pass, replayed};
 
 /// The text between the tags, with blanks as a browser shows them.
 fn text(html: &str) -> String {
@@ -123,6 +123,21 @@ async fn a_release_says_what_was_found_and_how_to_find_it_again() {
     }
     assert!(world.resource("/releases/3.99.0").await.is_none());
     assert!(world.resource("/releases/latest").await.is_none());
+}
+
+#[tokio::test]
+async fn a_replayed_file_is_never_called_bit_for_bit() {
+    let world = World::empty().await;
+    world.store.append(&replayed("3.11.2")).await.unwrap();
+    let page = text(&world.page("/releases/3.11.2").await);
+    for expected in [
+        "Replayed: the published files are what the steps make of tag v3.11.2, once order, times",
+        "reproduced, replayed: identical once metadata is replayed",
+        "are taken from the published archive; all else, with every content, is rebuilt",
+    ] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    assert!(!page.contains("reproduced, bit for bit") && !page.contains(", byte for byte."));
 }
 
 #[tokio::test]

@@ -187,6 +187,23 @@ pub fn disputed(version: &str) -> Record {
     record
 }
 
+/// The file came out once order, times and owners were taken from the published one.
+pub fn replayed(version: &str) -> Record {
+    let replay = json!({
+        "command": "gzip -9n", "outcome": "identical", "members": 4_900,
+        "times": [{"time": "2023-02-07T13:37:51Z", "members": 4_900}],
+        "owners": [{"uid": 1000, "gid": 1000, "user": "pablogsal", "group": "", "members": 4_900}],
+    });
+    let artifact = RecordedArtifact {
+        tier: Some(Tier::Replayed),
+        rebuilt: Some(side("rebuilt")),
+        summary: "identical once metadata is replayed: tar.order".to_owned(),
+        replay: Some(serde_json::from_value(replay).unwrap()),
+        ..same(version, ".tgz")
+    };
+    record(version, RecordStatus::Pass, vec![artifact])
+}
+
 /// The tag does not build.
 pub fn not_built(version: &str) -> Record {
     let failure = BuildFailure::Exited { step: "blurb".to_owned(), code: 2 };
@@ -237,6 +254,7 @@ fn same(version: &str, kind: &str) -> RecordedArtifact {
             removed_total: 0,
             missing_total: 0,
         }),
+        replay: None,
         name,
     }
 }

@@ -121,20 +121,6 @@ async fn every_state_has_its_words() {
 }
 
 #[tokio::test]
-async fn what_was_replayed_says_so() {
-    let server = Server::start().await;
-    let mut record = judged("3.9.5", RecordStatus::Pass, [VerdictName::Reproduced; 2]);
-    record.artifacts[0].tier = Some(Tier::Replayed);
-    record.artifacts[1].tier = Some(Tier::Bitwise);
-    server.store.append(&record).await.unwrap();
-    assert_eq!(says(&server, "3.9.5").await, "CPython 3.9.5: replayed 2/2");
-    assert_eq!(says(&server, "3.9.5/Python-3.9.5.tgz").await, "Python-3.9.5.tgz: replayed");
-    let other = says(&server, "3.9.5/Python-3.9.5.tar.xz").await;
-    assert_eq!(other, "Python-3.9.5.tar.xz: reproduced");
-    assert!(server.get("/feed.atom").await.text.contains("times and owners"));
-}
-
-#[tokio::test]
 async fn nonsense_has_no_badge() {
     let server = every_state().await;
     for name in [

@@ -40,6 +40,8 @@ pub struct FileShown {
     pub unexplained: Vec<String>,
     pub unexplained_more: usize,
     pub origin: Option<OriginShown>,
+    /// How the replay of a file that was packed by hand went.
+    pub replay: Option<String>,
     /// Stored reports about this file.
     pub reports: Vec<ReportFile>,
 }
@@ -97,9 +99,7 @@ pub fn files(record: &Record, reports: &[ReportFile], paths_max: usize) -> (Vec<
 
 fn file(artifact: &RecordedArtifact, reports: &[ReportFile], paths_max: usize) -> FileShown {
     let (state, verdict) = match (artifact.verdict, artifact.tier) {
-        (VerdictName::Reproduced, Some(Tier::Replayed)) => {
-            (State::Pass, "reproduced once order, times and owners are replayed")
-        }
+        (VerdictName::Reproduced, Some(Tier::Replayed)) => (State::Pass, "reproduced, replayed"),
         (VerdictName::Reproduced, _) => (State::Pass, "reproduced, bit for bit"),
         (VerdictName::Different, _) => (State::Fail, "different"),
         (VerdictName::NotBuilt, _) => (State::NotBuilt, "not built"),
@@ -122,6 +122,7 @@ fn file(artifact: &RecordedArtifact, reports: &[ReportFile], paths_max: usize) -
         unexplained: unexplained.iter().map(|path| cut(path)).collect(),
         unexplained_more,
         origin: artifact.explanation.as_ref().map(|map| origin(map, paths_max)),
+        replay: artifact.replay.as_ref().map(|replay| cut(&replay.to_string())),
         reports: reports.iter().filter(of_this).cloned().collect(),
     }
 }

@@ -10,6 +10,7 @@ use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
 use super::state::State;
 use super::{Frame, Page, fact, newest};
+use crate::compare::Tier;
 use crate::queue::{Job, JobState};
 use crate::record::{Record, RecordStatus, VerdictName};
 use crate::store::{LiveJob, ReleaseRow, Store, notice_of};
@@ -197,6 +198,10 @@ pub(super) fn verdict_sentence(record: &Record) -> String {
     let (all, tag) = (record.artifacts.len(), cut(&record.source.tag));
     let files = counted(all, "published file");
     match record.status {
+        RecordStatus::Pass if is_replayed(record) => format!(
+            "Replayed: the published files are what the steps make of tag {tag}, once order, \
+             times and owners of their members are taken from the published archives."
+        ),
         RecordStatus::Pass if all == 1 => {
             format!("The published file is what the steps make of tag {tag}, byte for byte.")
         }
@@ -217,6 +222,11 @@ pub(super) fn verdict_sentence(record: &Record) -> String {
             format!("{differ} of {files} {verb} not what the steps make of tag {tag}.")
         }
     }
+}
+
+/// Whether some file only came out with order, times and owners of the published one.
+fn is_replayed(record: &Record) -> bool {
+    record.artifacts.iter().any(|artifact| artifact.tier == Some(Tier::Replayed))
 }
 
 fn job_shown(job: Job) -> JobShown {

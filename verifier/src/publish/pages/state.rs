@@ -96,8 +96,8 @@ impl State {
     pub fn meaning(self) -> &'static str {
         match self {
             State::Pass => {
-                "The rebuild gave every published file byte for byte, and no claim about them is \
-                 false."
+                "The rebuild gave every published file byte for byte (or replayed, where the page \
+                 says so), and no claim about them is false."
             }
             State::Fail => {
                 "The rebuild gave other bytes, or a size, digest or signature that is published \
