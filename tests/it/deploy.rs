@@ -156,7 +156,7 @@ fn what_is_no_sound_store_is_not_restored() {
     restore(&damaged).gives_up("damaged.sqlite cannot be restored");
     restore(&scene.path("nowhere.sqlite")).gives_up("nowhere.sqlite");
     assert_eq!(scene.records(), before, "the store is what it was");
-    assert_eq!(named(&scene.state(), "records.sqlite."), [PathBuf::new(); 0]);
+    assert!(named(&scene.state(), "records.sqlite.").is_empty());
 
     // A store that is damaged itself can be replaced.
     fs::write(scene.state().join("records.sqlite"), "damaged").unwrap();

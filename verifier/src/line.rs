@@ -285,8 +285,7 @@ async fn authentic(
         program: &line.program,
     };
     let trust = Trust::load(&line.definitions())?;
-    let records = line.store.of_version(&version).await?;
-    let earlier: Vec<source::Source> = records.into_iter().map(|record| record.source).collect();
+    let earlier = line.store.sources_of(&version).await?;
     let last = earlier.last().cloned();
     let (client, progress) = (&line.client, &line.progress);
     let authentic =

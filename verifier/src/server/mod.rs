@@ -17,6 +17,7 @@ mod memory;
 mod model;
 mod openapi;
 mod problem;
+mod reports;
 mod requests;
 mod singles;
 mod site;
@@ -118,7 +119,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The URL of `path`, which begins with a slash, as people reach it.
-    fn public(&self, path: &str) -> String {
+    pub(crate) fn public(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 }

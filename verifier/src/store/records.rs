@@ -9,6 +9,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::{Store, name_of, time};
 use crate::clock;
 use crate::record::{Record, RecordStatus};
+use crate::source::Source;
 use crate::version::Version;
 
 /// A record in a list.
@@ -81,6 +82,20 @@ impl Store {
         rows.iter().map(parsed).collect()
     }
 
+    /// The source of every record of a version, oldest first. Documents are long, and a release
+    /// that is often asked for has many.
+    pub async fn sources_of(&self, version: &Version) -> anyhow::Result<Vec<Source>> {
+        let sources: Vec<String> = sqlx::query_scalar(
+            "SELECT document -> 'source' FROM records WHERE version = ? ORDER BY seq",
+        )
+        .bind(version.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .with_context(|| format!("read the sources of {version}"))?;
+        let read = |text: &String| serde_json::from_str(text).context("read a record's source");
+        sources.iter().map(read).collect()
+    }
+
     /// The newest record of a version.
     pub async fn newest_of(&self, version: &Version) -> anyhow::Result<Option<Record>> {
         let query = "SELECT document FROM records WHERE version = ? ORDER BY seq DESC LIMIT 1";
@@ -90,6 +105,15 @@ impl Store {
             .await
             .with_context(|| format!("read the newest record of {version}"))?;
         row.as_ref().map(parsed).transpose()
+    }
+
+    /// Whether a release's status is this record's.
+    pub async fn is_newest(&self, id: &str) -> anyhow::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM releases WHERE record = ?)")
+            .bind(id)
+            .fetch_one(&self.readers)
+            .await
+            .with_context(|| format!("look for record {id}"))
     }
 
     /// The document of a record, as it was written.
@@ -218,9 +242,9 @@ async fn conclude(
     if was.as_deref() == Some(status) {
         return Ok(());
     }
-    sqlx::query(
+    let change: i64 = sqlx::query_scalar(
         "INSERT INTO changes (at_ms, version, series, was, status, record)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
     )
     .bind(clock::now_ms())
     .bind(version.to_string())
@@ -228,10 +252,10 @@ async fn conclude(
     .bind(was)
     .bind(status)
     .bind(record)
-    .execute(&mut **writing)
+    .fetch_one(&mut **writing)
     .await
     .context("keep a change of status")?;
-    Ok(())
+    super::deliveries::owe(writing, change, &version.series()).await
 }
 
 fn parsed(row: &SqliteRow) -> anyhow::Result<Record> {
