@@ -10,6 +10,7 @@ mod browser;
 mod compare;
 mod config;
 mod daemon;
+mod deploy;
 mod environment;
 mod explain;
 mod export;
