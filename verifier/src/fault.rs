@@ -12,8 +12,8 @@ pub type Hook = fn(point: &str) -> anyhow::Result<()>;
 static HOOK: OnceLock<Hook> = OnceLock::new();
 
 /// Every write that has points: what python.org and its repository say, what people ask for, what
-/// a worker does with its job, a record that no job asked for, what webhooks are told, and byproducts
-/// that are compressed.
+/// a worker does with its job, a record that no job asked for, what webhooks are told, and
+/// byproducts that are compressed.
 pub const WRITES: &[&str] = &[
     "learn", "files", "tags", "observe", "request", "cancel", "claim", "release", "wait", "retry",
     "park", "reports", "settle", "give_up", "append", "deliver", "compress",
