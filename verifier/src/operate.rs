@@ -56,7 +56,8 @@ async fn until<W: Future<Output = anyhow::Result<()>>>(
     let (stop, stopping) = watch::channel(false);
     let mut work = std::pin::pin!(work(stopping));
     let ended = tokio::select! {
-        ended = &mut work => ended,
+        // In this order: whoever hears that the daemon serves may end it at once.
+        biased;
         signal = interrupted => {
             tracing::info!("{signal}: stopping");
             supervisor::stopping();
@@ -64,6 +65,7 @@ async fn until<W: Future<Output = anyhow::Result<()>>>(
             let _ = stop.send(true);
             work.await
         }
+        ended = &mut work => ended,
     };
     daemon.line.store.close().await;
     ended?;
@@ -118,6 +120,9 @@ pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode
 /// shows.
 pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
     config.store_path()?;
+    for webhook in &config.webhooks {
+        webhook.key()?;
+    }
     let state = &config.state.directory;
     std::fs::create_dir_all(state)
         .with_context(|| format!("make state.directory {}", state.display()))?;
