@@ -15,7 +15,32 @@ pub struct Totals {
     pub records: i64,
 }
 
+/// How many of the jobs that are done took how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurationRow {
+    /// At most so long, and longer than the row before says; the last row has no bound.
+    pub at_most_ms: i64,
+    /// So many jobs.
+    pub jobs: i64,
+    /// So long together.
+    pub sum_ms: i64,
+}
+
 impl Store {
+    /// How long jobs took, by rising bounds.
+    pub async fn durations(&self) -> anyhow::Result<Vec<DurationRow>> {
+        let rows =
+            sqlx::query("SELECT at_most_ms, jobs, sum_ms FROM durations ORDER BY at_most_ms")
+                .fetch_all(&self.readers)
+                .await
+                .context("read how long jobs took")?;
+        let row = |row: &SqliteRow| {
+            let (at_most_ms, jobs) = (row.try_get("at_most_ms")?, row.try_get("jobs")?);
+            Ok(DurationRow { at_most_ms, jobs, sum_ms: row.try_get("sum_ms")? })
+        };
+        rows.iter().map(row).collect()
+    }
+
     /// The files whose published bytes have this SHA-256, newest record first, after the record
     /// and place `after`; with their records and places.
     pub async fn artifacts_page(
