@@ -140,7 +140,8 @@ pub async fn artifacts(
         None => None,
     };
     let store = &app.site.store;
-    let newest = store.artifacts(&sha256.to_string(), 1).await?.pop();
+    let newest =
+        store.artifacts_page(&sha256.to_string(), None, 1).await?.pop().map(|(_, row)| row);
     let rows = store.artifacts_page(&sha256.to_string(), after, part.rows).await?;
     let place = |((seq, place), _): &((i64, i64), _)| format!("{seq}.{place}");
     let page = part.page(rows, place, |(_, row)| ArtifactListed::from(row));

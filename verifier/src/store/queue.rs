@@ -338,45 +338,6 @@ impl Store {
         .context("list the queue")?;
         rows.iter().map(job).collect()
     }
-
-    /// How many jobs are queued, running and parked.
-    pub async fn queue_lengths(&self) -> anyhow::Result<[i64; 3]> {
-        let row = sqlx::query(
-            "SELECT COALESCE(SUM(state = 'queued'), 0) AS queued,
-                 COALESCE(SUM(state = 'running'), 0) AS running,
-                 COALESCE(SUM(state = 'parked'), 0) AS parked
-             FROM jobs WHERE state IN ('queued', 'running', 'parked')",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .context("measure the queue")?;
-        Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
-    }
-
-    /// The queued jobs' ids, in the order in which they run.
-    pub async fn queued(&self) -> anyhow::Result<Vec<String>> {
-        sqlx::query_scalar(
-            "SELECT id FROM jobs
-             WHERE state IN ('queued', 'running', 'parked') AND state = 'queued'
-             ORDER BY class, place",
-        )
-        .fetch_all(&self.readers)
-        .await
-        .context("list the queue")
-    }
-
-    /// The median time that the last twenty jobs took, in milliseconds; none before the first.
-    pub async fn usual_duration_ms(&self) -> anyhow::Result<Option<i64>> {
-        let mut durations: Vec<i64> = sqlx::query_scalar(
-            "SELECT finished_ms - started_ms FROM jobs WHERE state = 'done'
-             ORDER BY finished_ms DESC LIMIT 20",
-        )
-        .fetch_all(&self.readers)
-        .await
-        .context("measure the last jobs")?;
-        durations.sort_unstable();
-        Ok(durations.get(durations.len() / 2).copied())
-    }
 }
 
 /// The job of `version` that is not over, with at least this urgency.
