@@ -85,6 +85,7 @@ impl Site {
             store: self.store.clone(),
             public_url: self.settings.public_url.clone(),
             reports: self.reports.clone(),
+            journals: self.journals.clone(),
         }
     }
 }

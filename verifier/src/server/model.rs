@@ -258,6 +258,9 @@ pub struct ArtifactShown {
     /// Whether the newest record that knows the file says that the tag gives its bytes; null if no
     /// record knows it.
     pub reproduced: Option<bool>,
+    /// How close that came: `bitwise`, or `replayed` (with order, times and owners of the published
+    /// archive); what else there is if it did not.
+    pub tier: Option<String>,
     /// That record.
     pub record: Option<String>,
     /// What records say of the file, the newest first.
@@ -272,6 +275,7 @@ impl ArtifactShown {
         ArtifactShown {
             sha256: sha256.to_string(),
             reproduced: newest.as_ref().map(|row| row.verdict == "reproduced"),
+            tier: newest.as_ref().and_then(|row| row.tier.clone()),
             record: newest.map(|row| row.record),
             items: page.items,
             next: page.next,

@@ -13,6 +13,7 @@ mod pages;
 mod queue;
 mod records;
 mod releases;
+mod shown;
 mod sight;
 mod standing;
 mod tokens;
@@ -36,7 +37,8 @@ pub use notices::{NOTICE, notice_of};
 pub use pages::{DurationRow, Totals};
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
-pub use standing::{ChangeNews, JobStanding, Standing};
+pub use shown::{LiveJob, ReleaseLine};
+pub use standing::{ChangeNews, FileStanding, JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 
