@@ -13,6 +13,7 @@ mod daemon;
 mod deploy;
 mod environment;
 mod explain;
+mod export;
 mod feed;
 mod genuine;
 mod line;
