@@ -213,7 +213,19 @@ async fn finish(
     record: &Record,
 ) -> anyhow::Result<()> {
     let set = "state = 'done', worker = NULL, record = ?, finished_ms = ?, error = NULL";
-    change(writing, lease, set, &[Value::Text(&record.id), Value::Number(clock::now_ms())]).await
+    let values = [Value::Text(&record.id), Value::Number(clock::now_ms())];
+    change(writing, lease, set, &values).await?;
+    sqlx::query(
+        "UPDATE durations SET jobs = jobs + 1, sum_ms = sum_ms + taken FROM (
+             SELECT MAX(finished_ms - COALESCE(started_ms, finished_ms), 0) AS taken
+             FROM jobs WHERE id = ?
+         ) WHERE at_most_ms = (SELECT MIN(at_most_ms) FROM durations WHERE at_most_ms >= taken)",
+    )
+    .bind(&lease.job)
+    .execute(&mut **writing)
+    .await
+    .context("count a job's duration")?;
+    Ok(())
 }
 
 /// The inputs and outputs of a rebuild in one line: equal for two runs that agree.

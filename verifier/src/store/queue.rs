@@ -12,7 +12,8 @@ use crate::version::Version;
 
 // Where jobs in one state are looked for, the condition of the index on live jobs, or on those that
 // are over, stands beside, word for word: otherwise SQLite reads every job that ever was.
-const JOB: &str = "SELECT *,
+const JOB: &str = "SELECT *, NULL AS position FROM jobs WHERE id = ?";
+const PLACED_JOB: &str = "SELECT *,
     CASE state WHEN 'queued' THEN (
         SELECT COUNT(*) + 1 FROM jobs AS other
         WHERE other.state IN ('queued', 'running', 'parked') AND other.state = 'queued'
@@ -47,8 +48,12 @@ impl Store {
             .await
             .context("keep a request")?;
         commit(writing, "request", "keep a request").await?;
-        let job = self.job(&job).await?.context("read the job that was asked for")?;
-        Ok((request, job))
+        let row = sqlx::query(PLACED_JOB)
+            .bind(&job)
+            .fetch_one(&self.readers)
+            .await
+            .context("read the job that was asked for")?;
+        Ok((request, self::job(&row)?))
     }
 
     /// Takes a request back. A job that nobody else wants is cancelled, even while it runs. None
@@ -91,6 +96,20 @@ impl Store {
         self.job(&job).await
     }
 
+    /// Cancels a job that is not over, whoever wants it. None if there is no such job.
+    pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
+        sqlx::query(
+            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
+             WHERE id = ? AND state IN ('queued', 'running', 'parked')",
+        )
+        .bind(clock::now_ms())
+        .bind(id)
+        .execute(&self.writer)
+        .await
+        .context("cancel a job")?;
+        self.job(id).await
+    }
+
     /// Every job that waits for its release is looked at again now.
     pub async fn hasten_waiting(&self) -> anyhow::Result<()> {
         let query = "UPDATE jobs SET due_ms = ?
@@ -104,7 +123,7 @@ impl Store {
         Ok(())
     }
 
-    /// One job.
+    /// One job, without its place in the queue.
     pub async fn job(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let row = sqlx::query(JOB)
             .bind(id)
@@ -160,33 +179,6 @@ impl Store {
         .await
         .context("list the queue")?;
         rows.iter().map(job).collect()
-    }
-
-    /// How many jobs are queued, running and parked.
-    pub async fn queue_lengths(&self) -> anyhow::Result<[i64; 3]> {
-        let row = sqlx::query(
-            "SELECT COALESCE(SUM(state = 'queued'), 0) AS queued,
-                 COALESCE(SUM(state = 'running'), 0) AS running,
-                 COALESCE(SUM(state = 'parked'), 0) AS parked
-             FROM jobs WHERE state IN ('queued', 'running', 'parked')",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .context("measure the queue")?;
-        Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
-    }
-
-    /// The median time that the last twenty jobs took, in milliseconds; none before the first.
-    pub async fn usual_duration_ms(&self) -> anyhow::Result<Option<i64>> {
-        let mut durations: Vec<i64> = sqlx::query_scalar(
-            "SELECT finished_ms - started_ms FROM jobs WHERE state = 'done'
-             ORDER BY finished_ms DESC LIMIT 20",
-        )
-        .fetch_all(&self.readers)
-        .await
-        .context("measure the last jobs")?;
-        durations.sort_unstable();
-        Ok(durations.get(durations.len() / 2).copied())
     }
 }
 

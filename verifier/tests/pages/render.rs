@@ -155,6 +155,9 @@ async fn a_record_has_its_steps_its_log_and_what_is_stored_with_it() {
     }
     let difference = format!("{path}/reports/Python-3.13.5.tar.xz.difference.html");
     assert!(attributes(&page, "href").contains(&difference.as_str()));
+    let log = world.reports.join(&record.id).join("build.log");
+    verifier::retention::compress(&log).unwrap();
+    assert_eq!(world.page(&path).await, page, "how a report is kept is nobody's business");
     let report = world.resource(&difference).await.unwrap();
     assert_eq!(report.body, b"the difference");
     assert!(report.policy.contains("sandbox"), "a stored document runs nothing");
@@ -289,8 +292,8 @@ async fn a_site_below_a_path_links_below_that_path() {
 async fn five_thousand_differences_are_counted_and_not_all_shown() {
     let world = World::empty().await;
     let mut record = fail("3.13.5");
-    let paths = |count| (0..count).map(|n| format!("{}/{n}", "long".repeat(50))).collect();
-    record.artifacts[0].unexplained = paths(5_000);
+    let path = |n: usize| format!("{}/{n}", "long".repeat(50));
+    record.artifacts[0].unexplained = (0..5_000).map(path).collect();
     record.artifacts[0].causes = vec![record.artifacts[0].causes[0].clone(); 5_000];
     record.artifacts[0].summary = "x".repeat(1 << 20);
     let many = vec![record.evidence[0].clone(); 5_000].into_iter().enumerate();
