@@ -10,6 +10,7 @@ mod browser;
 mod compare;
 mod config;
 mod daemon;
+mod diagnose;
 mod environment;
 mod explain;
 mod feed;

@@ -44,5 +44,6 @@ pub mod cli;
 pub mod compare_command;
 pub mod daemon;
 pub mod demo;
+pub mod diagnose;
 pub mod operate;
 pub mod world;

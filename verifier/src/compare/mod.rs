@@ -1,7 +1,7 @@
 //! The compare room: two files or directories in, a verdict and its explanation out.
 //!
 //! The door is [`compare`]; [`explain`] is its second half on its own, for when there is no rebuilt
-//! side; [`packing`] reads how an archive was packed. The verdict comes from bytes: equal digests
+//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed. The verdict comes from bytes: equal digests
 //! are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened, both sides at once,
 //! in one streaming pass that hashes members and drops the identical ones unseen. The tree of
 //! [`Difference`]s only explains.
@@ -37,6 +37,7 @@ mod tally;
 mod tar;
 mod text;
 mod trace;
+mod unpacked;
 mod zip;
 
 use std::io;
@@ -52,6 +53,7 @@ pub use difference::{
 pub use limits::Limits;
 pub use listing::{Listed, ListedContent, Listing, members};
 pub use packing::{Packing, TarWriter};
+pub use unpacked::Unpacked;
 
 use archive::Archive;
 use container::Container;
@@ -148,6 +150,13 @@ pub fn packing(published: &Path, limits: &Limits) -> Result<Packing, CompareErro
     let meter = Meter::new(limits);
     let read = |error| CompareError::Read { path: published.to_owned(), error };
     packing::read(&Source::File(published.into()), &meter).map_err(read)
+}
+
+/// The stream inside the compressed file `published`, and what its frame tells of the compressor.
+pub fn unpacked(published: &Path, limits: &Limits) -> Result<Unpacked, CompareError> {
+    let meter = Meter::new(limits);
+    let read = |error| CompareError::Read { path: published.to_owned(), error };
+    unpacked::read(&Source::File(published.into()), &meter).map_err(read)
 }
 
 /// One side, hashed.
