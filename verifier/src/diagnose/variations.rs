@@ -229,3 +229,164 @@ pub fn words(set: &Set) -> String {
     let word = |one: &Variation| format!("{} {}", one.choice.name, one.value.means);
     set.iter().map(word).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::definitions::Definitions;
+
+    const LIST: &str = r#"
+        [[choice]]
+        name = "colour"
+        part = "contents"
+        variable = "COLOUR"
+        values = [
+            { value = "r", means = "red", leaves = { mypy = ["true"] } },
+            { value = "g", means = "green", prepare = "paint" },
+            { value = "b", means = "blue", leaves = { mypy = ["false"], tar = ["1.34", "1.35"] } },
+        ]
+        [[choice]]
+        name = "program"
+        part = "tar"
+        values = [{ value = "new", means = "the new one" }, { value = "old", means = "the old" }]
+        [[choice]]
+        name = "speed"
+        part = "xz"
+        variable = "SPEED"
+        values = [{ value = "1", means = "slow" }, { value = "2", means = "fast" }]
+        [[choice]]
+        name = "shape"
+        part = "tar"
+        variable = "SHAPE"
+        values = []
+    "#;
+    const RECIPE: &str = r#"
+        name = "recipe"
+        build_type = "urn:test"
+        covers = []
+        environment = "new"
+        outputs = []
+        [variables]
+        COLOUR = "r"
+        SPEED = "3"
+        [[step]]
+        name = "pack"
+        run = "pack"
+        payload = "{version}.tar"
+        [[step]]
+        name = "compress"
+        run = "compress"
+    "#;
+
+    fn recipe() -> Recipe {
+        Recipe::parse("recipes/recipe.toml", RECIPE, &|_: &str| bail!("it has no base")).unwrap()
+    }
+
+    fn space(is_there: bool) -> Space {
+        Space::read(LIST, &recipe(), &|_| is_there).unwrap()
+    }
+
+    fn sets(space: &Space, parts: &[Part], size: usize) -> Vec<String> {
+        space.sets(parts, size).iter().map(words).collect()
+    }
+
+    #[test]
+    fn the_sets_of_a_size_have_each_choice_at_most_once_and_never_the_recipes_own() {
+        let space = space(true);
+        assert_eq!(sets(&space, PAYLOAD, 0), ["as the recipe says"]);
+        let one = ["colour green", "colour blue", "program the old"];
+        assert_eq!(sets(&space, PAYLOAD, 1), one);
+        let two = ["colour green, program the old", "colour blue, program the old"];
+        assert_eq!(sets(&space, PAYLOAD, 2), two);
+        assert_eq!(sets(&space, PAYLOAD, 3), [""; 0]);
+        // The recipe's own is none of the list.
+        assert_eq!(sets(&space, &[Part::Xz], 1), ["speed slow", "speed fast"]);
+        assert_eq!((space.size(PAYLOAD), space.size(&[Part::Gzip])), (2, 0));
+    }
+
+    #[test]
+    fn what_a_recipe_or_this_machine_does_not_have_is_left_out() {
+        let space = space(false);
+        assert_eq!(sets(&space, PAYLOAD, 1), ["colour green", "colour blue"]);
+        let expected = [
+            "program the old: there is no environment old",
+            "shape: the recipe has no variable SHAPE",
+        ];
+        assert_eq!(space.left_out, expected);
+    }
+
+    #[test]
+    fn what_a_file_shows_rules_out_sets_and_the_recipe_itself() {
+        let space = space(true);
+        let allowed = |facts: &[(Fact, &str)]| -> Vec<String> {
+            let facts = facts.iter().map(|(fact, text)| (*fact, (*text).to_owned())).collect();
+            let all = (0..=2).flat_map(|size| space.sets(PAYLOAD, size));
+            let allowed = all.filter(|set| space.allows(PAYLOAD, set, &facts));
+            allowed.map(|set| words(&set)).collect()
+        };
+        assert_eq!(allowed(&[]).len(), 6);
+        let green_or_blue = allowed(&[(Fact::Mypy, "false")]);
+        assert_eq!(green_or_blue.len(), 4);
+        assert!(!green_or_blue.contains(&"as the recipe says".to_owned()));
+        let green = allowed(&[(Fact::Mypy, "false"), (Fact::Tar, "other")]);
+        assert_eq!(green, ["colour green", "colour green, program the old"]);
+    }
+
+    #[test]
+    fn a_set_says_what_it_changes_and_what_instead_of() {
+        let space = space(true);
+        let set = space.sets(PAYLOAD, 2).remove(0);
+        let expected = Changes {
+            environment: Some("old".to_owned()),
+            variables: [("COLOUR".to_owned(), "g".to_owned())].into(),
+            prepare: vec!["paint".to_owned()],
+        };
+        assert_eq!(changes(&set), expected);
+        assert_eq!(set[0].choice.own_means(), "red");
+        assert_eq!(space.sets(&[Part::Xz], 1)[0][0].choice.own_means(), "\"3\"");
+    }
+
+    #[test]
+    fn the_shipped_list_is_about_everything_that_a_shipped_recipe_chooses() {
+        let definitions = Definitions::at(Path::new(""));
+        let text = definitions.variations().unwrap();
+        for recipe in definitions.recipes().unwrap() {
+            let space = Space::read(&text, &recipe, &|_| true).unwrap();
+            assert!(space.left_out.is_empty(), "{}: {:?}", recipe.name, space.left_out);
+            assert!(space.choices.len() > 8);
+            for choice in &space.choices {
+                let own = choice.own_means();
+                assert!(!own.starts_with('"'), "{}: {} {own}", recipe.name, choice.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_makes_no_sense_is_refused() {
+        let many = (0..400).map(|n| format!("{{ value = \"{n}\", means = \"{n}\" }},"));
+        let many = format!("values = [{}]", many.collect::<String>());
+        let cases = [
+            (LIST.replace("\"program\"", "\"colour\""), "two choices named colour"),
+            (LIST.replace("mypy", "mipy"), "read variations.toml"),
+            (LIST.replace("\"xz\"", "\"zip\""), "read variations.toml"),
+            (
+                LIST.replace("{ value = \"r\"", "{ value = \"\", meens = \"x\" }, { value = \"r\""),
+                "read",
+            ),
+            (LIST.repeat(7), "more than 24 choices"),
+            (
+                LIST.replace("SHAPE", "SPEED").replace("values = []", &many).replace(
+                    "values = [{ value = \"new\"",
+                    &format!("{} {{ value = \"new\"", many.trim_end_matches(']')),
+                ),
+                "more than 20000 ways",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = format!("{:#}", Space::read(&text, &recipe(), &|_| true).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -81,3 +81,64 @@ impl Recipe {
 fn step(name: &str, run: String) -> Step {
     Step { name: name.to_owned(), run, payload: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::{Changes, Recipe};
+
+    const RECIPE: &str = r#"
+        name = "recipe"
+        build_type = "urn:test"
+        covers = []
+        environment = "new"
+        outputs = ["a", "b"]
+        traced = "tree"
+        [variables]
+        COLOUR = "r"
+        [[step]]
+        name = "pack"
+        run = "pack"
+        payload = "{version}.tar"
+        [[step]]
+        name = "compress"
+        run = "compress"
+    "#;
+
+    fn recipe(text: &str) -> Recipe {
+        Recipe::parse("recipes/recipe.toml", text, &|_: &str| bail!("it has no base")).unwrap()
+    }
+
+    fn steps(recipe: &Recipe) -> Vec<&str> {
+        recipe.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_varied_recipe_has_two_halves_like_any_other() {
+        let changes = Changes {
+            environment: Some("old".to_owned()),
+            variables: [("COLOUR".to_owned(), "g".to_owned())].into(),
+            prepare: vec!["paint".to_owned(), "wait".to_owned()],
+        };
+        let varied = recipe(RECIPE).varied(&changes);
+        assert_eq!((varied.environment.as_str(), varied.variable("COLOUR")), ("old", Some("g")));
+        let first = varied.until_payload().unwrap();
+        assert_eq!(steps(&first), ["prepare-1", "prepare-2", "pack"]);
+        assert!(first.outputs.is_empty() && first.traced.is_empty());
+        let second = varied.from_payload(&"3.13.5".parse().unwrap(), &["b".to_owned()]).unwrap();
+        assert_eq!(steps(&second), ["take", "compress"]);
+        assert_eq!(second.variable("PAYLOAD"), Some("3.13.5.tar"));
+        assert_eq!(
+            (second.outputs.as_slice(), second.variable("COLOUR")),
+            (&["b".to_owned()][..], Some("g"))
+        );
+    }
+
+    #[test]
+    fn a_recipe_without_a_payload_has_no_halves() {
+        let recipe = recipe(&RECIPE.replace("payload = \"{version}.tar\"", ""));
+        assert!(recipe.until_payload().is_none());
+        assert!(recipe.from_payload(&"3.13.5".parse().unwrap(), &[]).is_none());
+    }
+}

@@ -11,6 +11,7 @@ mod packing;
 mod properties;
 mod reports;
 mod traces;
+mod unpacked;
 
 use std::fs;
 use std::path::{Path, PathBuf};
