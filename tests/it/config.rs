@@ -24,11 +24,14 @@ fn a_key_that_does_not_exist_is_named_with_the_nearest() {
     let mut scene = scene();
     scene.set("feed.appi", "https://x.example");
     let ran = scene.verify(&[]);
-    ran.gives_up("appi is not a key; the nearest key is api");
+    ran.gives_up("verbatim.toml, line 7: feed.appi is not a key; the nearest key is feed.api");
     assert!(ran.sentence().contains("verbatim.toml"), "{ran:?}");
     scene.settings["feed"].as_table_mut().unwrap().remove("appi");
     scene.variables.push(("VERBATIM_REBUILD__LIMITS__WAL_SECONDS".to_owned(), "1".to_owned()));
-    scene.verify(&[]).gives_up("wal_seconds is not a key; the nearest key is wall_seconds");
+    scene.verify(&[]).gives_up(
+        "the variable VERBATIM_REBUILD__LIMITS__WAL_SECONDS: rebuild.limits.wal_seconds is not a \
+         key; the nearest key is rebuild.limits.wall_seconds",
+    );
 }
 
 #[test]
@@ -38,7 +41,7 @@ fn a_value_of_the_wrong_kind_names_its_key() {
         ("feed.files", "file:///ftp", "feed.files"),
         ("rebuild.runtime", "docker", "rebuild.runtime"),
         ("rebuild.limits.processes", "many", "rebuild.limits.processes"),
-        ("store.url", "mysql://x", "store.url \"mysql://x\" is not understood"),
+        ("store.url", "mysql://x", "store.url is wrong: \"mysql://x\" is not understood"),
     ] {
         let mut scene = scene();
         scene.set(key, value);
@@ -72,4 +75,22 @@ fn plain_http_is_for_loopback_only() {
     scene.refuses("is refused: http is not allowed here, only https is");
     scene.set("feed.api", "ftp://feed.example/api");
     scene.refuses("is refused: ftp is not allowed here, only https is");
+}
+
+#[test]
+fn config_check_names_the_line_and_the_nearest_key_of_every_mistake() {
+    let scene = scene();
+    scene.run(&["config", "check"]).exits(0);
+    let mut command = scene.command(&["config", "check"]);
+    let text = "[feed]\ninterval = 30\n\n[sever]\nlisten = \"127.0.0.1:0\"\n\n\
+                [queue]\nretries = \"1s\"\n";
+    fs::write(scene.path("verbatim.toml"), text).unwrap();
+    let ran = tests::Ran::of(command.output().unwrap());
+    for expected in [
+        "verbatim.toml, line 2: feed.interval is wrong: invalid type",
+        "verbatim.toml, line 4: sever is not a key; the nearest key is server",
+        "verbatim.toml, line 8: queue.retries is not a key; the nearest key is queue.retry",
+    ] {
+        ran.gives_up(expected);
+    }
 }

@@ -22,7 +22,7 @@ const TGZ: &str = "Python-9.1.0.tgz";
 const FOR_EVER: u32 = u32::MAX;
 
 /// A scene whose daemon back-fills the one release, and loses patience quickly.
-fn watched() -> Scene {
+pub(crate) fn watched() -> Scene {
     let mut scene = scene();
     scene.set("feed.since", "2025-01-01");
     scene.set("queue.lease", "2s");
@@ -31,12 +31,12 @@ fn watched() -> Scene {
     scene
 }
 
-fn version() -> Version {
+pub(crate) fn version() -> Version {
     source::VERSION.parse().unwrap()
 }
 
 /// The jobs of all times, the last one first.
-fn jobs(scene: &Scene) -> Vec<Job> {
+pub(crate) fn jobs(scene: &Scene) -> Vec<Job> {
     let jobs = scene.ask_store(|store| async move { store.jobs(None, None, 100).await.unwrap() });
     jobs.into_iter().map(|(_, job)| job).collect()
 }
@@ -46,18 +46,25 @@ fn alarms(scene: &Scene) -> Vec<Alarm> {
 }
 
 /// A daemon that is ended with the test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 
     /// Its exit status after SIGTERM.
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.0.wait().unwrap().code()
     }
+}
+
+/// Where a daemon that has just been started listens.
+pub(crate) fn address(running: &mut Running) -> String {
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on http://").unwrap().to_owned()
 }
 
 impl Drop for Running {
@@ -67,13 +74,13 @@ impl Drop for Running {
     }
 }
 
-fn serve(scene: &Scene) -> Running {
+pub(crate) fn serve(scene: &Scene) -> Running {
     Running(scene.start(&["serve"]))
 }
 
 /// Waits until the store says so; a minute is what a dead worker may cost.
 #[track_caller]
-fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
+pub(crate) fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !holds(scene) {
         assert!(Instant::now() < give_up, "{what} did not happen: {:#?}", jobs(scene));
@@ -81,7 +88,7 @@ fn wait_for(scene: &Scene, what: &str, holds: impl Fn(&Scene) -> bool) {
     }
 }
 
-fn is_done(scene: &Scene) -> bool {
+pub(crate) fn is_done(scene: &Scene) -> bool {
     jobs(scene).iter().any(|job| job.state == JobState::Done)
 }
 
@@ -322,11 +329,15 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
 }
 
 /// One exchange with the daemon's server.
-pub fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
+pub(crate) fn http(address: &str, method: &str, path: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
+    let bearer = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{bearer}Content-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -349,9 +360,7 @@ fn an_accepted_request_survives_a_kill_and_ends_in_one_verdict() {
             ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
         ];
         let mut running = serve(&scene);
-        let mut line = String::new();
-        BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+        let address = address(&mut running);
         wait_for(&scene, "the list", |scene| {
             scene.ask_store(
                 |store| async move { store.announced(&version()).await.unwrap().is_some() },

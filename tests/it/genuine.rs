@@ -1,4 +1,5 @@
-//! The genuine 3.13.5, and what it would look like had it been tampered with. Minutes each.
+//! The genuine 3.13.5, what it would look like had it been tampered with, and genuine releases that
+//! were packed by hand. Minutes each.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -8,6 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tests::genuine::{Prepared, is_asked_for};
 use tests::{Ran, Scene, leftovers, source};
+use verifier::world::Announcement;
+use verifier::world::earlier::{self, Earlier};
 
 use crate::PLACE;
 
@@ -19,7 +22,7 @@ const TAR_XZ_SHA256: &str = "93e583f243454e6e9e4588ca2c2662206ad961659863277afcd
 /// Unpacks the genuine archive, changes it and packs it as the release manager did.
 fn tampered(tamper: &str, tar: &str, xz: &str) -> String {
     format!(
-        "xz -dc /input/tar.xz | tar xpf -\n\
+        "xz -dc /input/tarball | tar xpf -\n\
          epoch=$(stat -c %Y Python-3.13.5/README.rst)\n\
          cd Python-3.13.5\n{tamper}\ncd ..\n\
          tar cf - --sort=name {tar} --owner=0 --group=0 --numeric-owner \
@@ -203,7 +206,7 @@ fn a_line_changed_in_the_genuine_configure_is_unexplained() {
 #[test]
 fn the_genuine_archive_compressed_again_has_the_same_payload() {
     let expected = Expected { tier: "payload", unexplained: &[], cause: "xz.dictionary" };
-    check("xz -dc /input/tar.xz | xz -9 -T1 > out", expected);
+    check("xz -dc /input/tarball | xz -9 -T1 > out", expected);
 }
 
 #[test]
@@ -215,13 +218,77 @@ fn the_genuine_archive_an_hour_later_has_the_same_contents() {
 #[test]
 fn the_genuine_archive_cut_short_is_different() {
     let expected = Expected { tier: "different", unexplained: &[], cause: "archive.corrupt" };
-    check("head -c 20000000 /input/tar.xz > out", expected);
+    check("head -c 20000000 /input/tarball > out", expected);
 }
 
 #[test]
 fn a_text_in_place_of_the_genuine_archive_is_different() {
     let expected = Expected { tier: "different", unexplained: &[], cause: "format" };
     check("echo 'This is no archive.' > out", expected);
+}
+
+/// The release by hand comes out once replayed, and every content is traced.
+#[track_caller]
+fn replayed(earlier: &Earlier, replay: Value) {
+    if !is_asked_for() {
+        return;
+    }
+    let (prepared, published) = Prepared::with_earlier(PLACE, earlier);
+    let version = earlier.version.parse().unwrap();
+    let files = [published.file];
+    let announcement = Announcement { version: &version, date: earlier.announced, files: &files };
+    let scene = prepared.scene_of(PLACE, &announcement, &published.repository);
+    let record = scene.run(&["verify", earlier.version, "--json"]).exits(0).json();
+    assert_eq!(record["status"], "pass", "{record:#}");
+    assert_eq!(record["recipe"]["name"], "cpython-source-e0");
+    let era = &record["era"];
+    assert_eq!(era["expected"], json!({"version": "E0", "date": "E0"}));
+    assert_eq!((&era["read"], &era["agrees"]), (&json!(["E0"]), &json!(true)));
+    let artifact = &record["artifacts"][0];
+    assert_eq!((&artifact["name"], &artifact["tier"]), (&json!(earlier.name), &json!("replayed")));
+    assert_eq!(artifact["verdict"], "reproduced");
+    assert_eq!(artifact["replay"], replay);
+    let map = &artifact["explanation"];
+    assert_eq!((&map["unexplained"], &map["missing"]), (&json!(0), &json!([])), "{map:#}");
+    let by_blurb = json!([["Misc/NEWS", {"step": "blurb"}]]);
+    assert_eq!(map["others"], by_blurb, "all else is the tag's");
+    assert_eq!(map["git"].as_u64().unwrap() + 1, map["files"].as_u64().unwrap());
+    let text = verifier::publish::text(&scene.records_of(earlier.version)[0]);
+    let (version, name) = (earlier.version, earlier.name);
+    assert!(text.starts_with(&format!("cpython {version}  pass, replayed\n  {name} ")), "{text}");
+    assert!(text.contains("reproduced (replayed): identical once the order of its "), "{text}");
+}
+
+#[test]
+fn the_genuine_3_11_2_comes_out_once_it_is_replayed() {
+    let owner = json!({"uid": 1000, "gid": 1000, "user": "pablogsal", "group": "pablogsal",
+        "members": 4770});
+    let replay = json!({
+        "outcome": "identical", "command": "gzip --no-name -9", "members": 4770,
+        "times": [
+            {"time": "2023-02-07T13:37:51Z", "members": 4760},
+            {"time": "2023-02-07T13:38:04Z", "members": 4},
+            {"time": "2023-02-07T13:52:42Z", "members": 3},
+            {"time": "2023-02-07T13:52:43Z", "members": 3},
+        ],
+        "owners": [owner],
+    });
+    replayed(&earlier::V3_11_2, replay);
+}
+
+#[test]
+fn the_genuine_3_9_2_comes_out_once_it_is_replayed() {
+    let owner = json!({"uid": 1000, "gid": 1000, "user": "ambv", "group": "ambv", "members": 4552});
+    let replay = json!({
+        "outcome": "identical", "command": "xz -6 -T1", "members": 4552,
+        "times": [
+            {"time": "2021-02-19T12:31:44Z", "members": 4543},
+            {"time": "2021-02-19T13:15:07Z", "members": 3},
+            {"time": "2021-02-19T13:34:46Z", "members": 6},
+        ],
+        "owners": [owner],
+    });
+    replayed(&earlier::V3_9_2, replay);
 }
 
 /// A scene that announces the genuine .tar.xz, and whose definitions are a copy to be changed.

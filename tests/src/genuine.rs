@@ -12,8 +12,9 @@ use verifier::environment::Environment;
 use verifier::line::Line;
 use verifier::process::Program;
 use verifier::progress::Progress;
+use verifier::world::Announcement;
+use verifier::world::earlier::{self, Earlier, Published};
 use verifier::world::genuine::{self, ANNOUNCED, Genuine, VERSION};
-use verifier::world::{Announcement, World};
 
 use crate::fixture::Place;
 use crate::scene::Scene;
@@ -43,6 +44,25 @@ pub fn is_asked_for() -> bool {
 impl Prepared {
     /// Fetches and makes what is not there yet, while all other tests wait.
     pub fn in_place(place: Place) -> Prepared {
+        let (prepared, _turn) = Prepared::in_turn(place);
+        prepared
+    }
+
+    /// The same with an earlier release.
+    pub fn with_earlier(place: Place, earlier: &Earlier) -> (Prepared, Published) {
+        let (prepared, _turn) = Prepared::in_turn(place);
+        let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
+        let published = runtime.block_on(async {
+            let line = open_line(&prepared.state, &prepared.program).await;
+            let published = earlier::prepare(&line, &prepared.environment, earlier).await;
+            line.store.close().await;
+            published.expect("the genuine release")
+        });
+        (prepared, published)
+    }
+
+    /// What is in place, and this test's turn to change it, which ends when it is dropped.
+    fn in_turn(place: Place) -> (Prepared, File) {
         let state = Path::new(place.temporary).join("genuine");
         fs::create_dir_all(&state).expect("make the shared state directory");
         let turn = File::create(state.with_extension("lock")).expect("make a lock");
@@ -51,20 +71,24 @@ impl Prepared {
         let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
         let program = Program::at(Path::new(place.program));
         let (environment, genuine) = runtime.block_on(async {
-            let config =
-                Config::load(Some(Path::new("/dev/null")), Some(&state)).expect("settings");
-            let line = Line::open(config, Progress::to_stderr()).await.expect("open the line");
-            let line = Line { program: program.clone(), ..line };
+            let line = open_line(&state, &program).await;
             let environment = line.environment(ENVIRONMENT).await.expect("the environment");
             let genuine = genuine::prepare(&line, &environment).await.expect("the genuine release");
             line.store.close().await;
             (environment, genuine)
         });
-        Prepared { state, environment, genuine, program }
+        (Prepared { state, environment, genuine, program }, turn)
     }
 
     /// A scene that announces the genuine release with these files, by the shipped recipe.
     pub fn scene(&self, place: Place, files: &[PathBuf]) -> Scene {
+        let version = VERSION.parse().expect("a version");
+        let announcement = Announcement { version: &version, date: ANNOUNCED, files };
+        self.scene_of(place, &announcement, &self.genuine.repository)
+    }
+
+    /// A scene that announces a release made from `repository`, by the shipped recipes.
+    pub fn scene_of(&self, place: Place, announcement: &Announcement, repository: &Path) -> Scene {
         let mut scene = Scene::empty(place);
         for part in ["rebuild", "environment"] {
             scene.settings.remove(part);
@@ -76,8 +100,8 @@ impl Prepared {
         }
         // The witnesses are the real ones: each of these tests would take an index of 10 MB.
         scene.set("witnesses.ask", "none");
-        announce(&scene.world, files);
-        scene.serve_repository(&self.genuine.repository, &self.environment);
+        scene.world.announce(announcement).expect("announce the genuine release");
+        scene.serve_repository(repository, &self.environment);
         scene
     }
 
@@ -89,7 +113,7 @@ impl Prepared {
             root: self.environment.root.clone(),
             command: ["bash", "-euo", "pipefail", "-c", commands].map(str::to_owned).to_vec(),
             environment: Default::default(),
-            mounts: vec![(self.genuine.tar_xz.clone(), "/input/tar.xz".to_owned())],
+            mounts: vec![(self.genuine.tar_xz.clone(), "/input/tarball".to_owned())],
             work: work.clone(),
             network: Network::None,
             stdin: None,
@@ -103,10 +127,11 @@ impl Prepared {
     }
 }
 
-fn announce(world: &World, files: &[PathBuf]) {
-    let version = VERSION.parse().expect("a version");
-    let announcement = Announcement { version: &version, date: ANNOUNCED, files };
-    world.announce(&announcement).expect("announce the genuine release");
+/// The line on the shared state directory, with the program under test.
+async fn open_line(state: &Path, program: &Program) -> Line {
+    let config = Config::load(Some(Path::new("/dev/null")), Some(state)).expect("settings");
+    let line = Line::open(config, Progress::to_stderr()).await.expect("open the line");
+    Line { program: program.clone(), ..line }
 }
 
 /// As `demo` does: where the archive no longer has what is locked, by a fresh lock.

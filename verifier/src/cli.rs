@@ -3,24 +3,27 @@
 //! The one module that reads arguments. Results go to standard output; progress, logs and errors
 //! to standard error, an error as one sentence.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
 use crate::authenticate_command::{self, AuthenticateArgs};
 use crate::compare_command::{self, CompareArgs};
-use crate::config::{Config, wants_no_colour};
+use crate::config::Config;
+use crate::daemon::Reload;
 use crate::definitions::Definitions;
 use crate::diagnose::{self, DiagnoseArgs};
 use crate::line::{self, Choices, Line, MovedTag};
+use crate::logging::{self, Level, LogFormat};
 use crate::operate;
 use crate::progress::Progress;
 use crate::record::{Record, RecordStatus};
+use crate::request_command::{self, RequestArgs};
 use crate::store::Scope;
+use crate::store_command::{self, StoreCommand};
 use crate::version::Version;
 use crate::{demo, environment, explain, publish};
 
@@ -45,12 +48,6 @@ struct Arguments {
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Subcommand)]
@@ -85,6 +82,12 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Write pages, badges, JSON, feeds and reports as files, the same bytes that `serve` sends;
+    /// only what changed is written
+    Export { directory: PathBuf },
+    /// Ask a running daemon to verify a release, and follow it; Ctrl-C stops only the following.
+    /// The token is read from request.token_file or VERBATIM_REQUEST__TOKEN; exit as verify
+    Request(RequestArgs),
     /// The bearer tokens that allow requests
     #[command(subcommand)]
     Token(TokenCommand),
@@ -94,6 +97,9 @@ enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The store of records: back it up, restore it
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The pinned environments that steps run in
     #[command(subcommand)]
     Environment(EnvironmentCommand),
@@ -195,12 +201,15 @@ pub fn main() -> ExitCode {
         | Command::Diagnose(_)
         | Command::Authenticate(_)
         | Command::Serve { .. }
+        | Command::Export { .. }
+        | Command::Request(_)
         | Command::Token(_)
         | Command::Alarm(_)
         | Command::Config(_)
+        | Command::Store(_)
         | Command::Environment(_) => {}
     }
-    start_log(arguments.verbose, arguments.log_format);
+    logging::start(Level::of(arguments.verbose, Level::default()), arguments.log_format);
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -227,24 +236,6 @@ fn status(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(TROUBLE))
 }
 
-fn start_log(verbose: u8, format: LogFormat) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info,verifier=debug",
-        _ => "debug,verifier=trace",
-    };
-    // sqlx reports each slow statement on a busy machine; that is no news to a user.
-    let filter = EnvFilter::new(format!("{level},sqlx=error"));
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !wants_no_colour())
-        .with_env_filter(filter);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
 fn complain(error: &anyhow::Error) {
     let mut sentence = format!("{error:#}");
     sentence.retain(|c| !c.is_control() || c == ' ');
@@ -254,10 +245,15 @@ fn complain(error: &anyhow::Error) {
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let state = match arguments.command {
         // It keeps nothing: an account without a home can ask, too.
-        Command::Authenticate(_) => Some(Path::new(".")),
+        Command::Authenticate(_) | Command::Request(_) => Some(Path::new(".")),
         _ => arguments.state.as_deref(),
     };
-    let config = Config::load(arguments.config.as_deref(), state)?;
+    let load = {
+        let (file, state) = (arguments.config.clone(), state.map(Path::to_owned));
+        move || Config::load(file.as_deref(), state.as_deref())
+    };
+    let config = load()?;
+    logging::set_level(Level::of(arguments.verbose, config.log.level));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -273,10 +269,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Diagnose(args) => unless_interrupted(diagnose::run(config, &args)).await,
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
             Command::Authenticate(args) => authenticate(&config, &args),
-            Command::Serve { once } => operate::serve(config, once, interrupted()).await,
+            Command::Export { directory } => {
+                unless_interrupted(operate::export(config, &directory)).await
+            }
+            Command::Serve { once: true } => operate::serve_once(config, interrupted()).await,
+            Command::Serve { once: false } => {
+                let reload = Reload { load: Box::new(load), verbose: arguments.verbose };
+                operate::serve(config, reload, interrupted()).await
+            }
+            Command::Request(args) => request_command::run(&config, &args, interrupted()).await,
             Command::Token(command) => token(config, command).await,
             Command::Alarm(command) => alarm(config, command).await,
             Command::Config(ConfigCommand::Check) => operate::check(&config),
+            Command::Store(command) => store_command::run(&config, &command).await,
             Command::Compare(_) | Command::Rebuild | Command::Tool => {
                 unreachable!("these commands run without a runtime")
             }
@@ -383,7 +388,8 @@ fn authenticate(config: &Config, args: &AuthenticateArgs) -> anyhow::Result<Exit
     Ok(ExitCode::from(answer.exit_status()))
 }
 
-fn exit_status(record: &Record) -> u8 {
+/// What a record comes to, for scripts.
+pub(crate) fn exit_status(record: &Record) -> u8 {
     match record.status {
         RecordStatus::Pass => 0,
         RecordStatus::Fail => 1,

@@ -5,19 +5,24 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one module that reads the environment")]
 
+mod mistake;
+mod reload;
+mod written;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use figment::Figment;
-use figment::error::Kind;
-use figment::providers::{Env, Format, Toml};
 use jiff::{SignedDuration, Timestamp};
 use rebuilder::Limits;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use self::written::Written;
 use crate::authenticate::witness::{Place, Witness};
-use crate::{environment, server};
+use crate::{environment, logging, server};
+
+pub use reload::Reloaded;
 
 /// Where a configuration file is looked for when `--config` names none.
 const PLACES: [&str; 2] = ["verbatim.toml", "/etc/verbatim/verbatim.toml"];
@@ -35,6 +40,52 @@ pub struct Config {
     pub witnesses: Witnesses,
     pub queue: Queue,
     pub server: server::Settings,
+    pub request: Request,
+    pub log: Log,
+    /// What was written, of which all this was made.
+    #[serde(skip)]
+    written: Written,
+}
+
+/// Which daemon `verbatim request` asks, and by what right.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    /// Where it serves; none means `server.public_url`.
+    #[serde(deserialize_with = "optional_url")]
+    pub server: Option<Url>,
+    /// A bearer token; meant for the environment.
+    token: String,
+    /// A file that holds one; empty for none.
+    token_file: PathBuf,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the token: it is a secret.
+        out.debug_struct("Request").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    /// The token; empty for none.
+    pub fn token(&self) -> anyhow::Result<String> {
+        if !self.token.is_empty() || self.token_file.as_os_str().is_empty() {
+            return Ok(self.token.trim().to_owned());
+        }
+        let place = &self.token_file;
+        let text = written::text_of(place)
+            .with_context(|| format!("read request.token_file {}", place.display()))?;
+        Ok(text.trim().to_owned())
+    }
+}
+
+/// What the log on standard error says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least serious news that are still said; `-v` takes the place of it.
+    pub level: logging::Level,
 }
 
 /// How the daemon works its queue off.
@@ -118,6 +169,7 @@ pub struct State {
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
     /// `sqlite:` and a path; empty for `records.sqlite` in the state directory.
+    #[serde(deserialize_with = "store_url")]
     pub url: String,
 }
 
@@ -225,17 +277,20 @@ impl Config {
     /// place of `state.directory`.
     pub fn load(file: Option<&Path>, state: Option<&Path>) -> anyhow::Result<Config> {
         let usual = PLACES.iter().map(Path::new).find(|place| place.exists());
-        let figment = match file.or(usual) {
-            Some(path) => Figment::from(Toml::file_exact(path)),
-            None => Figment::new(),
-        };
-        let figment = figment.merge(Env::prefixed("VERBATIM_").split("__"));
-        let mut config: Config = figment.extract().map_err(|error| explained(&error))?;
+        let written = Written::read(file.or(usual))?;
+        let mut config = Config::of(written)?;
         config.state.directory = absolute(state.unwrap_or(&config.state.directory))?;
         if !config.rebuild.definitions.as_os_str().is_empty() {
             config.rebuild.definitions = absolute(&config.rebuild.definitions)?;
         }
         Ok(config)
+    }
+
+    fn of(written: Written) -> anyhow::Result<Config> {
+        match written.figment().extract::<Config>() {
+            Ok(config) => Ok(Config { written, ..config }),
+            Err(error) => Err(mistake::explained(error, &written)),
+        }
     }
 
     /// The path of the store's file.
@@ -305,6 +360,25 @@ fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error>
     Ok(url)
 }
 
+/// The URL of a store that is understood, or nothing.
+fn store_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() || text.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()) {
+        return Ok(text);
+    }
+    Err(serde::de::Error::custom(format!("{text:?} is not understood: write sqlite:PATH")))
+}
+
+/// A URL, or an empty text for none.
+fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error| serde::de::Error::custom(format!("{text:?} is not a URL: {error}"));
+    Url::parse(&text).map(Some).map_err(wrong)
+}
+
 /// A time span as people write it (`30m`, `1h 30m`), from 100 milliseconds to 30 days.
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -330,26 +404,6 @@ fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, 
         .map_err(|_| serde::de::Error::custom(format!("{text:?} is no day such as 2025-04-08")))
 }
 
-/// One sentence: which key, where, what is wrong, and the nearest key if it is unknown.
-fn explained(error: &figment::Error) -> anyhow::Error {
-    let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
-    let place = source.map_or("the environment".to_owned(), |source| format!("{source}"));
-    let key = error.path.join(".");
-    let what = match &error.kind {
-        Kind::UnknownField(name, known) => {
-            let nearest =
-                known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-            let hint = nearest.map(|near| format!("; the nearest key is {near}"));
-            format!("{name} is not a key{}", hint.unwrap_or_default())
-        }
-        kind => kind.to_string(),
-    };
-    if key.is_empty() {
-        return anyhow::anyhow!("read the configuration from {place}: {what}");
-    }
-    anyhow::anyhow!("read {key} of the configuration from {place}: {what}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -363,20 +417,6 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_names_the_nearest_one() {
-        let error = load("[feed]\nappi = \"https://x.org\"\n").unwrap_err();
-        assert!(error.contains("appi is not a key; the nearest key is api"), "{error}");
-    }
-
-    #[test]
-    fn a_wrong_value_names_its_key() {
-        let error = load("[feed]\napi = \"not a url\"\n").unwrap_err();
-        assert!(error.contains("feed.api") && error.contains("not a URL"), "{error}");
-        let error = load("[rebuild.limits]\nprocesses = \"many\"\n").unwrap_err();
-        assert!(error.contains("rebuild.limits.processes"), "{error}");
-    }
-
-    #[test]
     fn the_shipped_file_is_the_defaults() {
         let shipped = load(include_str!("../../config/verbatim.toml")).unwrap();
         let built_in = Config::default();
@@ -385,6 +425,8 @@ mod tests {
         assert_eq!(format!("{:?}", shipped.witnesses), format!("{:?}", built_in.witnesses));
         assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
         assert_eq!(shipped.server, built_in.server);
+        assert_eq!(shipped.log, built_in.log);
+        assert_eq!(format!("{:?}", shipped.request), format!("{:?}", built_in.request));
         assert_eq!(shipped.source.repository, built_in.source.repository);
         assert_eq!(shipped.environment.keyring, built_in.environment.keyring);
     }

@@ -4,30 +4,45 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::compare::Origin;
 use crate::compare::report::{grouped, printable};
-use crate::record::{Record, RecordedExplanation};
+use crate::record::{Record, RecordedArtifact, RecordedExplanation};
+use crate::replay::Replay;
 
 /// Paths of one kind that are named in the text; the JSON has more.
 const PATHS_SHOWN_MAX: usize = 20;
 
-/// The maps by file name; null where nothing was traced.
-pub fn maps(record: &Record) -> BTreeMap<&str, Option<&RecordedExplanation>> {
-    let mut maps = BTreeMap::new();
-    for artifact in &record.artifacts {
-        maps.insert(artifact.name.as_str(), artifact.explanation.as_ref());
+/// Where the members of one file come from, and what of the archive itself was replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Map<'a> {
+    #[serde(flatten)]
+    pub explanation: &'a RecordedExplanation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<&'a Replay>,
+}
+
+impl<'a> Map<'a> {
+    fn of(artifact: &'a RecordedArtifact) -> Option<Map<'a>> {
+        let replay = artifact.replay.as_ref();
+        artifact.explanation.as_ref().map(|explanation| Map { explanation, replay })
     }
-    maps
+}
+
+/// The maps by file name; null where nothing was traced.
+pub fn maps(record: &Record) -> BTreeMap<&str, Option<Map<'_>>> {
+    record.artifacts.iter().map(|artifact| (artifact.name.as_str(), Map::of(artifact))).collect()
 }
 
 /// 0 if everything is accounted for, 1 if something is not, 2 if that cannot be told.
 pub fn exit_status(record: &Record) -> u8 {
     let maps: Vec<_> = maps(record).into_values().collect();
-    let complete = |map: &RecordedExplanation| map.map.notes.is_empty();
-    if maps.iter().flatten().any(|map| complete(map) && map.map.unexplained > 0) {
+    let complete = |map: &Map| map.explanation.map.notes.is_empty();
+    if maps.iter().flatten().any(|map| complete(map) && map.explanation.map.unexplained > 0) {
         return 1;
     }
-    let told = maps.iter().all(|map| map.is_some_and(complete));
+    let told = maps.iter().all(|map| map.as_ref().is_some_and(complete));
     if told { 0 } else { 2 }
 }
 
@@ -35,9 +50,9 @@ pub fn exit_status(record: &Record) -> u8 {
 pub fn text(record: &Record) -> String {
     let release = &record.release;
     let mut lines = vec![format!("{} {}", release.project, release.version)];
-    let mut groups: Vec<(Vec<&str>, Option<&RecordedExplanation>)> = Vec::new();
+    let mut groups: Vec<(Vec<&str>, Option<Map>)> = Vec::new();
     for artifact in &record.artifacts {
-        let map = artifact.explanation.as_ref();
+        let map = Map::of(artifact);
         match groups.iter_mut().find(|(_, other)| *other == map) {
             Some((names, _)) => names.push(&artifact.name),
             None => groups.push((vec![&artifact.name], map)),
@@ -46,7 +61,10 @@ pub fn text(record: &Record) -> String {
     for (names, map) in groups {
         lines.push(names.join(", "));
         match map {
-            Some(map) => lines.extend(described(map).iter().map(|line| format!("  {line}"))),
+            Some(map) => {
+                lines.extend(described(map.explanation).iter().map(|line| format!("  {line}")));
+                lines.extend(map.replay.map(|replay| format!("  archive: {replay}")));
+            }
             None => lines.push("  the rebuild came to nothing that could be traced".to_owned()),
         }
     }

@@ -4,6 +4,8 @@
 //! redirect to another host or from https to http, and plain http only where the caller says that
 //! the bytes are checked by hash or the host is loopback. It never judges what it fetched.
 
+mod service;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +18,9 @@ use reqwest::header::{
 use reqwest::{Method, Response, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
+
+pub use reqwest::Method as HttpMethod;
+pub use service::{Answer, Stream};
 
 const REDIRECTS_MAX: usize = 5;
 const CONNECT_SECONDS_MAX: u64 = 20;

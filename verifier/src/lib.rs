@@ -26,6 +26,7 @@ pub mod payload;
 pub mod queue;
 pub mod recipe;
 pub mod release;
+pub mod replay;
 pub mod source;
 pub mod version;
 // The edges: sockets, processes, disk, terminal, settings.
@@ -34,10 +35,12 @@ pub mod config;
 pub mod fault;
 pub mod http;
 pub mod journal;
+pub mod logging;
 pub mod process;
 pub mod progress;
 pub mod scratch;
 pub mod server;
+pub mod supervisor;
 // The program.
 pub mod authenticate_command;
 pub mod cli;
@@ -46,4 +49,6 @@ pub mod daemon;
 pub mod demo;
 pub mod diagnose;
 pub mod operate;
+pub mod request_command;
+pub mod store_command;
 pub mod world;

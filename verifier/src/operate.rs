@@ -1,6 +1,8 @@
-//! The commands of an operator: `serve`, `token`, `alarm`, `config check`.
+//! The commands of an operator: `serve`, `export`, `token`, `alarm`, `config check`.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -9,38 +11,61 @@ use tokio::sync::watch;
 use crate::cli::print;
 use crate::compare::report::printable;
 use crate::config::Config;
-use crate::daemon::Daemon;
+use crate::daemon::{self, Daemon, Reload};
 use crate::line::Line;
 use crate::progress::Progress;
-use crate::server;
+use crate::publish::export;
+use crate::server::{self, Gate, Local, Site};
 use crate::store::{Scope, Store};
+use crate::supervisor;
 
 /// The longest name of a token's owner, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// `verbatim serve`: until `interrupted`, or one round.
+/// `verbatim serve`: until `interrupted`.
 pub async fn serve(
     config: Config,
-    once: bool,
+    reload: Reload,
     interrupted: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
-    let line = Line::open(config, Progress::to_stderr()).await?;
-    let store = line.store.clone();
-    let daemon = Daemon::new(line).await?;
+    let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
+    let hangups = daemon::hangups()?;
+    until(interrupted, &daemon, |stopping| async {
+        let reloads = daemon::follow_hangups(&daemon, &reload, hangups, stopping.clone());
+        tokio::try_join!(served(&daemon, stopping), reloads)?;
+        Ok(())
+    })
+    .await
+}
+
+/// `verbatim serve --once`: one round.
+pub async fn serve_once(
+    config: Config,
+    interrupted: impl Future<Output = &'static str>,
+) -> anyhow::Result<ExitCode> {
+    let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
+    until(interrupted, &daemon, |stopping| daemon.once(stopping)).await
+}
+
+/// Does the work, and tells it to stop when somebody wants the program to end.
+async fn until<W: Future<Output = anyhow::Result<()>>>(
+    interrupted: impl Future<Output = &'static str>,
+    daemon: &Daemon,
+    work: impl FnOnce(watch::Receiver<bool>) -> W,
+) -> anyhow::Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
-    let work =
-        async { if once { daemon.once(stopping).await } else { served(&daemon, stopping).await } };
-    let mut work = std::pin::pin!(work);
+    let mut work = std::pin::pin!(work(stopping));
     let ended = tokio::select! {
         ended = &mut work => ended,
         signal = interrupted => {
             tracing::info!("{signal}: stopping");
+            supervisor::stopping();
             // Nobody listening is nobody to stop.
             let _ = stop.send(true);
             work.await
         }
     };
-    store.close().await;
+    daemon.line.store.close().await;
     ended?;
     Ok(ExitCode::SUCCESS)
 }
@@ -52,6 +77,7 @@ pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> 
         .await
         .with_context(|| format!("listen on server.listen {wanted}"))?;
     print(&format!("listening on http://{}\n", listener.local_addr()?))?;
+    supervisor::ready();
     let mut told = stopping.clone();
     let shutdown = async move {
         // Nobody left who could tell it is the same as being told.
@@ -60,6 +86,32 @@ pub(crate) async fn served(daemon: &Daemon, stopping: watch::Receiver<bool>) -> 
     let server = server::serve(daemon.site(), listener, shutdown);
     tokio::try_join!(server, daemon.run(stopping))?;
     Ok(())
+}
+
+/// `verbatim export`: may run while the daemon works.
+pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode> {
+    let store = open(&config).await?;
+    let state = &config.state.directory;
+    let site = Site {
+        store: store.snapshot().await?,
+        journals: daemon::journals(state),
+        reports: daemon::reports(state),
+        gate: Arc::new(Gate::new(&config.server)),
+        settings: Arc::new(config.server.clone()),
+        wake: Arc::default(),
+        health: Arc::new(Vec::new),
+    };
+    let (shown, server) = (site.shown(), Local::new(site));
+    let done = export::export(directory, &shown, async |path| server.get(path).await)
+        .await
+        .with_context(|| format!("export to {}", directory.display()))?;
+    shown.store.close().await;
+    store.close().await;
+    print(&format!(
+        "{} files written, {} the same as before, {} removed\n",
+        done.written, done.same, done.removed
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `verbatim config check`: a configuration that was read is right, but for what only using it

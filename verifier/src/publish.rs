@@ -1,7 +1,11 @@
 //! Room 6, publish: renders records. It decides nothing and recomputes nothing.
 
+pub mod atom;
 pub mod badge;
+pub mod export;
+pub mod paths;
 pub mod site;
+pub mod stored;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::compare::{self, Comparison, report};
+use crate::compare::{self, Comparison, Tier, report};
+use crate::era::EraFinding;
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::members;
 use crate::record::{Record, RecordStatus, RecordedArtifact, VerdictName};
@@ -23,7 +28,9 @@ pub fn text(record: &Record) -> String {
     };
     let release = &record.release;
     let reason = refuted(record).unwrap_or_default();
-    let mut lines = vec![format!("{} {}  {status}{reason}", release.project, release.version)];
+    let how = if is_replayed(record) { ", replayed" } else { "" };
+    let (project, version) = (&release.project, &release.version);
+    let mut lines = vec![format!("{project} {version}  {status}{how}{reason}")];
     let names = record.artifacts.iter().map(|artifact| artifact.name.len());
     let width = names.max().unwrap_or_default();
     for artifact in &record.artifacts {
@@ -38,10 +45,16 @@ pub fn text(record: &Record) -> String {
         }
         lines.extend(unexplained_lines(artifact).map(|line| format!("  {:width$}     {line}", "")));
     }
+    lines.extend(record.era.as_ref().map(era_line));
     lines.extend(evidence_lines(&record.evidence));
     // Names of members stand in summaries, causes and paths, and come from the published archive.
     let harmless: Vec<String> = lines.iter().map(|line| report::printable(line)).collect();
     harmless.join("\n") + "\n"
+}
+
+/// Whether some file only came out with order, times and owners of the published one.
+fn is_replayed(record: &Record) -> bool {
+    record.artifacts.iter().any(|artifact| artifact.tier == Some(Tier::Replayed))
 }
 
 /// Why a release whose files all came out does not pass.
@@ -53,6 +66,12 @@ fn refuted(record: &Record) -> Option<String> {
     let disagrees = |one: &&Evidence| one.outcome == CheckOutcome::Disagrees;
     let one = record.evidence.iter().find(disagrees)?;
     Some(format!(": {} of {} disagrees", one.check.as_str(), one.artifact))
+}
+
+/// `era           agrees       as in E0; E0 by its date`. It decides nothing.
+fn era_line(era: &EraFinding) -> String {
+    let word = if era.agrees { "agrees" } else { "unexpected" };
+    format!("  {:<13} {word:<12} {era}", "era")
 }
 
 /// One line a check and outcome, what disagrees first; files with the same answer share a line.
@@ -86,6 +105,12 @@ fn evidence_lines(evidence: &[Evidence]) -> Vec<String> {
 fn verdict_text(artifact: &RecordedArtifact) -> String {
     let tier = artifact.tier.map(|tier| format!(" ({})", tier.as_str())).unwrap_or_default();
     match artifact.verdict {
+        VerdictName::Reproduced if artifact.tier == Some(Tier::Replayed) => format!(
+            "reproduced{tier}: {}   ({} bytes, sha256 {}…)",
+            artifact.summary,
+            report::grouped(artifact.published.size),
+            &artifact.published.sha256.to_string()[..8]
+        ),
         VerdictName::Reproduced => format!(
             "reproduced, bit for bit   ({} bytes, sha256 {}…)",
             report::grouped(artifact.published.size),

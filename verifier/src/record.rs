@@ -12,6 +12,7 @@ use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
 use crate::era::EraFinding;
 use crate::evidence::{CheckOutcome, Evidence};
+use crate::replay::Replay;
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
 use crate::version::Version;
@@ -92,11 +93,11 @@ pub struct RecordedArtifact {
     pub url: Url,
     /// `reproduced`, `different` or `not_built`.
     pub verdict: VerdictName,
-    /// How close; null when not built.
+    /// How close; null when not built. `replayed` is reproduced with what `replay` says.
     pub tier: Option<Tier>,
     /// The bytes that python.org serves.
     pub published: SizedDigest,
-    /// The bytes that the recipe gave; null when not built.
+    /// The bytes that the recipe gave, before any replay; null when not built.
     pub rebuilt: Option<SizedDigest>,
     /// One line for people.
     pub summary: String,
@@ -106,6 +107,9 @@ pub struct RecordedArtifact {
     pub unexplained: Vec<String>,
     /// Where every member of the published file comes from; null if nothing was traced.
     pub explanation: Option<RecordedExplanation>,
+    /// How the replay went, for a release that was packed by hand; absent for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 /// An [`Explanation`], bounded: a hostile archive may have a million members.
@@ -228,6 +232,7 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
         causes: Vec::new(),
         unexplained: Vec::new(),
         explanation: judged.explanation.clone().map(bounded),
+        replay: judged.replay.clone(),
     };
     match &judged.verdict {
         Verdict::Reproduced => RecordedArtifact {
@@ -235,6 +240,13 @@ fn recorded(judged: &Judged) -> RecordedArtifact {
                 "identical, {} bytes",
                 crate::compare::report::grouped(judged.published.size)
             ),
+            ..base
+        },
+        Verdict::Replayed(comparison) => RecordedArtifact {
+            tier: Some(comparison.tier),
+            summary: comparison.summary.clone(),
+            causes: comparison.causes.clone(),
+            unexplained: comparison.unexplained.clone(),
             ..base
         },
         Verdict::Different(comparison) => RecordedArtifact {

@@ -13,12 +13,16 @@ use url::Url;
 use crate::authenticate::{AuthenticFile, AuthenticRelease};
 use crate::compare::{self, Comparison, Explanation, Note, Side, Tier};
 use crate::record::SizedDigest;
+use crate::replay::Replay;
 
 /// What the bytes of one published file say.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// The rebuild gave the same bytes.
     Reproduced,
+    /// It gave the same bytes once order, times and owners were taken from the published archive.
+    /// The comparison says what they were without.
+    Replayed(Box<Comparison>),
     /// It gave other bytes.
     Different(Box<Comparison>),
     /// It gave none.
@@ -36,6 +40,8 @@ pub struct Judged {
     /// Where every member of the published file comes from, as far as the rebuild came; none if the
     /// recipe traces nothing.
     pub explanation: Option<Explanation>,
+    /// How a replay went, where the recipe has one and only order, times or owners differed.
+    pub replay: Option<Replay>,
 }
 
 /// Judges every file of the release; `outputs` is the directory that the rebuild filled.
@@ -68,6 +74,7 @@ fn judge_file(file: &AuthenticFile, rebuild: &Rebuild, outputs: &Path) -> anyhow
         rebuilt,
         verdict,
         explanation,
+        replay: None,
     };
     let artifacts = match &rebuild.outcome {
         Outcome::Built(artifacts) => artifacts,

@@ -1,15 +1,16 @@
 //! The compare room: two files or directories in, a verdict and its explanation out.
 //!
 //! The door is [`compare`]; [`explain`] is its second half on its own, for when there is no rebuilt
-//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed. The verdict comes from bytes: equal digests
-//! are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened, both sides at once,
-//! in one streaming pass that hashes members and drops the identical ones unseen. The tree of
-//! [`Difference`]s only explains.
+//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed; [`replay`] packs
+//! the rebuilt one again with the order, times and owners of the published one. The verdict comes from
+//! bytes: equal digests are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened,
+//! both sides at once, in one streaming pass that hashes members and drops the identical ones unseen.
+//! The tree of [`Difference`]s only explains.
 //!
 //! This room never uses the network, a process, a database or the clock (a deadline is given with
 //! the [`Limits`]; one text difference also stops trying to be small after five seconds). It never
-//! writes to disk, follows no link, and reads hostile bytes: everything has a limit, and reaching
-//! one is in the tree, never silence and never a pass.
+//! writes to disk by itself, follows no link, and reads hostile bytes: everything has a limit, and
+//! reaching one is in the tree, never silence and never a pass.
 //!
 //! Everything is read from published to rebuilt: `0644 → 0755` is what became of a published 0644,
 //! `+3600 s` means that the rebuilt side is later, `member.added` is only on the rebuilt side.
@@ -30,6 +31,7 @@ mod limits;
 mod listing;
 mod member;
 mod packing;
+mod replay;
 pub mod report;
 mod source;
 mod stream;
@@ -53,6 +55,7 @@ pub use difference::{
 pub use limits::Limits;
 pub use listing::{Listed, ListedContent, Listing, members};
 pub use packing::{Packing, TarWriter};
+pub use replay::{Owner, ReplayError, Taken, TakenOwner, TakenTime, replay};
 pub use unpacked::Unpacked;
 
 use archive::Archive;

@@ -5,6 +5,8 @@
 //! again. Several daemons may work on one store; fences keep them from recording twice.
 
 mod reaper;
+mod reload;
+mod vigil;
 mod watch;
 mod worker;
 
@@ -17,9 +19,14 @@ use jiff::SignedDuration;
 use tokio::sync::{Notify, watch as signal};
 use tokio::task::JoinSet;
 
+use crate::config::Config;
 use crate::line::Line;
 use crate::queue::{Lease, LeaseLost};
-use crate::server::Site;
+use crate::server::{Gate, Site};
+
+use self::vigil::Pulse;
+
+pub use reload::{Reload, follow as follow_hangups, hangups};
 
 /// Containers are gone and leases put back within this time after a signal to end.
 const STOP_SECONDS_MAX: u64 = 8;
@@ -35,6 +42,12 @@ pub struct Daemon {
     pub wake: Arc<Notify>,
     /// Why it is not fit for service, in sentences; the reaper looks.
     pub troubles: Arc<Mutex<Vec<String>>>,
+    /// The settings that hold now; `line.config` has those of when this value was made.
+    config: Arc<signal::Sender<Config>>,
+    /// Who may ask without a token.
+    gate: Arc<Gate>,
+    /// When the reaper last saw that everything works.
+    pulse: Pulse,
 }
 
 impl Daemon {
@@ -43,10 +56,15 @@ impl Daemon {
         line.store.check_integrity().await?;
         // Making one removes what runs that were killed have left.
         drop(line.scratch()?);
+        let config = Arc::new(signal::Sender::new(line.config.clone()));
+        let gate = Arc::new(Gate::new(&line.config.server));
         let daemon = Daemon {
             line,
             wake: Arc::new(Notify::new()),
             troubles: Arc::new(Mutex::new(vec!["it has only just begun".to_owned()])),
+            config,
+            gate,
+            pulse: Pulse::new(),
         };
         daemon.remove_orphans().await?;
         Ok(daemon)
@@ -60,6 +78,7 @@ impl Daemon {
         parts.spawn(worker::work(self.clone(), stop.clone()));
         parts.spawn(watch::watch(self.clone(), stop.clone()));
         parts.spawn(reaper::reap(self.clone(), stop.clone()));
+        parts.spawn(vigil::keep(self.clone(), stop.clone()));
         let mut stopping = stop;
         let first = tokio::select! {
             part = parts.join_next() => part,
@@ -83,6 +102,17 @@ impl Daemon {
         looked
     }
 
+    /// The daemon with the settings that hold now: each round of a part begins with it.
+    pub fn current(&self) -> Daemon {
+        let config = self.config.borrow().clone();
+        Daemon { line: Line { config, ..self.line.clone() }, ..self.clone() }
+    }
+
+    /// Follows the settings: changed when an operator changed some.
+    fn settings(&self) -> signal::Receiver<Config> {
+        self.config.subscribe()
+    }
+
     /// What the server shows, and whom it wakes.
     pub fn site(&self) -> Site {
         let troubles = self.troubles.clone();
@@ -92,6 +122,7 @@ impl Daemon {
             journals: self.journals(),
             reports: self.reports(),
             settings: Arc::new(self.line.config.server.clone()),
+            gate: self.gate.clone(),
             wake: self.wake.clone(),
             health: Arc::new(troubles),
         }

@@ -24,8 +24,10 @@ pub async fn reap(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let mut seen = Seen::new();
     let mut jump = Jump::new();
     loop {
-        if let Err(error) = fitness(&daemon).await {
-            tracing::warn!("{error:#}");
+        let daemon = daemon.current();
+        match fitness(&daemon).await {
+            Ok(()) => daemon.pulse.beat(),
+            Err(error) => tracing::warn!("{error:#}"),
         }
         tokio::select! {
             () = tokio::time::sleep(daemon.heartbeat()) => {}

@@ -37,11 +37,13 @@ pub const NEXT_CHECK: &str = "feed.next_check";
 
 /// Looks at python.org for ever.
 pub async fn watch(daemon: Daemon, mut stop: signal::Receiver<bool>) {
-    let interval = unsigned(daemon.line.config.feed.interval);
+    let mut settings = daemon.settings();
     let mut failures: u32 = 0;
     let mut next_list = Instant::now();
     let mut next_files = Instant::now() + FILES_EVERY;
     loop {
+        let daemon = daemon.current();
+        let interval = unsigned(daemon.line.config.feed.interval);
         let now = Instant::now();
         if now >= next_list {
             let wait = match list(&daemon).await {
@@ -67,6 +69,13 @@ pub async fn watch(daemon: Daemon, mut stop: signal::Receiver<bool>) {
         let next = next_list.min(next_files);
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
+            Ok(()) = settings.changed() => {
+                // A shorter interval counts from now; a wait that python.org asked for stays.
+                let interval = unsigned(settings.borrow().feed.interval);
+                if failures == 0 {
+                    next_list = next_list.min(Instant::now() + interval);
+                }
+            }
             () = stopped(&mut stop) => return,
         }
     }

@@ -28,6 +28,7 @@ const ALLOWANCE_WAIT: SignedDuration = SignedDuration::from_hours(1);
 pub async fn work(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let worker = uuid::Uuid::now_v7().to_string();
     while !*stop.borrow() {
+        let daemon = daemon.current();
         match daemon.line.store.claim(&worker).await {
             Ok(Some(lease)) => {
                 attempt(&daemon, &lease, &mut stop).await;

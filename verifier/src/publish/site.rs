@@ -7,13 +7,18 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use url::Url;
 
-use super::badge;
+use super::{atom, badge, stored};
 use crate::store::Store;
 
 /// The longest path that is looked at, in bytes.
 const PATH_BYTES_MAX: usize = 512;
 /// Nothing may run, load or frame.
 pub const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The same for pages: beside the page itself only our own style, images and script, and requests
+/// of that script to our own API.
+pub const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+    script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
 
 /// What is to be published.
 #[derive(Clone, Debug)]
@@ -26,6 +31,13 @@ pub struct Shown {
     pub reports: PathBuf,
 }
 
+impl Shown {
+    /// The URL of `path`, which begins with a slash, as people reach it.
+    pub fn public(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
 /// What one URL gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -35,7 +47,7 @@ pub struct Resource {
     pub media_type: &'static str,
     /// How long others may keep it.
     pub caching: Caching,
-    /// When the newest fact in it came to be.
+    /// When the newest fact in it came to be; the beginning of 1970 if there is none in it.
     pub modified: Timestamp,
     /// Its Content-Security-Policy.
     pub policy: &'static str,
@@ -81,6 +93,12 @@ pub async fn resource(shown: &Shown, path: &str) -> anyhow::Result<Option<Resour
     let parts: Vec<&str> = inner.split('/').collect();
     match parts.as_slice() {
         ["badge", "cpython", name @ ..] => badge::resource(&shown.store, name).await,
+        ["feed.atom"] => atom::resource(shown, None).await,
+        ["feed", name] => match name.strip_suffix(".atom") {
+            Some(series) => atom::resource(shown, Some(series)).await,
+            None => Ok(None),
+        },
+        ["records", id, "reports", name] => stored::resource(shown, id, name).await,
         _ => Ok(None),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -39,9 +40,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// An answer that is ready before anything is looked up; none if there is none.
+pub type Ready = Arc<dyn Fn(&Request<Incoming>) -> Option<Response> + Send + Sync>;
+
 /// Accepts connections until `shutdown`, then sets `end` and waits for what was begun.
 pub async fn serve(
     router: Router,
+    ready: Ready,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
     end: watch::Sender<bool>,
@@ -57,7 +62,8 @@ pub async fn serve(
                 Ok((stream, peer)) => {
                     let mut stream = TimeoutStream::new(stream);
                     stream.set_write_timeout(Some(Duration::from_secs(STALLED_SECONDS_MAX)));
-                    let connection = connection(router.clone(), Box::pin(stream), peer);
+                    let (router, ready) = (router.clone(), ready.clone());
+                    let connection = connection(router, ready, Box::pin(stream), peer);
                     let connection = begun.watch(connection);
                     tokio::spawn(async move {
                         if let Err(error) = connection.await {
@@ -89,6 +95,7 @@ pub async fn serve(
 
 fn connection<S>(
     router: Router,
+    ready: Ready,
     stream: S,
     peer: SocketAddr,
 ) -> http1::Connection<
@@ -99,8 +106,15 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
+        let ready = ready(&request);
         request.extensions_mut().insert(Peer(peer));
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            match ready {
+                Some(response) => Ok(response),
+                None => router.oneshot(request).await,
+            }
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

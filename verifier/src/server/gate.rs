@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::{PoisonError, RwLock};
 
 use axum::http::{HeaderMap, StatusCode};
 use governor::clock::{Clock, DefaultClock};
@@ -14,24 +15,54 @@ use super::problem::Problem;
 /// More addresses than this are not remembered longer than needed.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Both limits; none lets nobody in.
-pub struct Gate(Option<(DefaultKeyedRateLimiter<IpAddr>, DefaultDirectRateLimiter)>);
+/// Who may ask without a token, and how often; the operator may change it at any time.
+#[derive(Debug)]
+pub struct Gate(RwLock<Limits>);
 
-impl Gate {
-    /// A gate as the operator wants it.
-    pub fn new(settings: &Settings) -> Gate {
+#[derive(Debug)]
+struct Limits {
+    /// Whether anybody may, how often from one address and how often in total.
+    of: (bool, u32, u32),
+    /// None lets nobody in.
+    both: Option<(DefaultKeyedRateLimiter<IpAddr>, DefaultDirectRateLimiter)>,
+}
+
+impl Limits {
+    fn new(settings: &Settings) -> Limits {
         let quota = |number| Some(Quota::per_hour(NonZeroU32::new(number)?));
         let limits = || {
             let each = RateLimiter::keyed(quota(settings.requests_per_hour_each)?);
             let total = RateLimiter::direct(quota(settings.requests_per_hour_total)?);
             Some((each, total))
         };
-        Gate(settings.anonymous_requests.then(limits).flatten())
+        let both = settings.anonymous_requests.then(limits).flatten();
+        Limits { of: limits_of(settings), both }
+    }
+}
+
+fn limits_of(settings: &Settings) -> (bool, u32, u32) {
+    let Settings { requests_per_hour_each, requests_per_hour_total, .. } = settings;
+    (settings.anonymous_requests, *requests_per_hour_each, *requests_per_hour_total)
+}
+
+impl Gate {
+    /// A gate as the operator wants it.
+    pub fn new(settings: &Settings) -> Gate {
+        Gate(RwLock::new(Limits::new(settings)))
+    }
+
+    /// From now on the operator wants it like this. Limits that stay go on counting.
+    pub fn set(&self, settings: &Settings) {
+        let mut limits = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if limits.of != limits_of(settings) {
+            *limits = Limits::new(settings);
+        }
     }
 
     /// Lets one request in, or says when to come again.
     pub fn pass(&self, address: IpAddr) -> Result<(), Problem> {
-        let Some((each, total)) = &self.0 else {
+        let limits = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some((each, total)) = &limits.both else {
             let detail = "a request for a rebuild needs a token: Authorization: Bearer vbt_…";
             return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
         };
@@ -112,5 +143,11 @@ mod tests {
         let refused = gate.pass(two).unwrap_err();
         assert_eq!((refused.status, refused.detail.contains("without a token")), (429, true));
         assert_eq!(Gate::new(&Settings::default()).pass(one).unwrap_err().status, 401);
+        gate.set(&settings);
+        assert_eq!(gate.pass(two).unwrap_err().status, 429, "what was counted still counts");
+        gate.set(&Settings { requests_per_hour_total: 9, ..settings });
+        assert!(gate.pass(two).is_ok());
+        gate.set(&Settings::default());
+        assert_eq!(gate.pass(two).unwrap_err().status, 401);
     }
 }

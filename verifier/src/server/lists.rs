@@ -7,7 +7,8 @@ use utoipa::IntoParams;
 
 use super::cursor::{Page, Part};
 use super::model::{
-    AlarmListed, ArtifactListed, JobShown, ObservationListed, RecordListed, ReleaseListed,
+    AlarmListed, ArtifactListed, ArtifactShown, JobShown, ObservationListed, RecordListed,
+    ReleaseListed,
 };
 use super::problem::Problem;
 use super::{Shared, cursor};
@@ -111,17 +112,17 @@ pub async fn releases(
     Ok(Json(part.page(rows, |row| row.sort_key.clone(), ReleaseListed::from)))
 }
 
-/// What records say of the file with this SHA-256, the newest record first. Empty if no release
-/// was found to publish it.
+/// Whether the file with this SHA-256 was reproduced, by which record, and everything that records
+/// say of it, the newest first. Empty if no release was found to publish it.
 #[utoipa::path(get, path = "/api/v1/artifacts/{sha256}",
     params(("sha256" = String, Path, description = "of the published bytes",
         pattern = "^[0-9a-fA-F]{64}$"), Paging),
-    responses((status = 200, body = Page<ArtifactListed>)))]
+    responses((status = 200, body = ArtifactShown)))]
 pub async fn artifacts(
     State(app): Shared,
     Path(sha256): Path<String>,
     Query(asked): Query<Paging>,
-) -> Listed<ArtifactListed> {
+) -> Result<Json<ArtifactShown>, Problem> {
     let sha256: rebuilder::Digest =
         sha256.parse().map_err(|_| Problem::unclear("this is no SHA-256"))?;
     let part = Part::of("artifacts", asked.cursor.as_deref(), asked.limit)?;
@@ -131,9 +132,12 @@ pub async fn artifacts(
         Some(None) => return Err(cursor::unreadable()),
         None => None,
     };
-    let rows = app.site.store.artifacts_page(&sha256.to_string(), after, part.rows).await?;
+    let store = &app.site.store;
+    let newest = store.artifacts(&sha256.to_string(), 1).await?.pop();
+    let rows = store.artifacts_page(&sha256.to_string(), after, part.rows).await?;
     let place = |((seq, place), _): &((i64, i64), _)| format!("{seq}.{place}");
-    Ok(Json(part.page(rows, place, |(_, row)| ArtifactListed::from(row))))
+    let page = part.page(rows, place, |(_, row)| ArtifactListed::from(row));
+    Ok(Json(ArtifactShown::new(sha256, newest, page)))
 }
 
 fn both((record, place): (&str, &str)) -> Option<(i64, i64)> {

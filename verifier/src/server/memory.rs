@@ -23,15 +23,15 @@ pub struct Rendered {
     pub body: Bytes,
     /// The entity tag, as it stands in the headers.
     pub tag: String,
-    /// `Last-Modified`, in whole seconds since 1970.
-    pub modified: i64,
+    /// `Last-Modified`, in whole seconds since 1970; none if no fact with a time is in it.
+    pub modified: Option<i64>,
 }
 
 impl Rendered {
     /// `now` is the latest time that `Last-Modified` may name (RFC 9110, section 8.8.2.1).
     pub fn new(resource: Resource, now: Timestamp) -> Rendered {
         let Resource { body, media_type, caching, modified, policy } = resource;
-        let modified = modified.min(now).max(Timestamp::UNIX_EPOCH);
+        let modified = Some(modified.min(now)).filter(|at| *at > Timestamp::UNIX_EPOCH);
         let tag = entity_tag(&body);
         let mut headers = HeaderMap::with_capacity(8);
         let fixed = [
@@ -50,8 +50,10 @@ impl Rendered {
             }
         };
         put(header::ETAG, &tag);
-        put(header::LAST_MODIFIED, &httpdate::fmt_http_date(modified.into()));
-        Rendered { headers, body: body.into(), tag, modified: modified.as_second() }
+        if let Some(at) = modified {
+            put(header::LAST_MODIFIED, &httpdate::fmt_http_date(at.into()));
+        }
+        Rendered { headers, body: body.into(), tag, modified: modified.map(Timestamp::as_second) }
     }
 
     fn bytes(&self) -> usize {

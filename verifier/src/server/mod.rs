@@ -12,6 +12,7 @@ mod gate;
 mod health;
 mod journal;
 mod lists;
+mod local;
 mod memory;
 mod model;
 mod openapi;
@@ -38,6 +39,8 @@ use url::Url;
 use crate::publish::site::Shown;
 use crate::store::Store;
 
+pub use gate::Gate;
+pub use local::Local;
 pub use openapi::document as openapi_document;
 pub use token::fresh as fresh_token;
 
@@ -64,6 +67,8 @@ pub struct Site {
     pub reports: PathBuf,
     /// What the operator decides.
     pub settings: Arc<Settings>,
+    /// Who may ask without a token; the operator may change that while the server runs.
+    pub gate: Arc<Gate>,
     /// Told when a job was queued.
     pub wake: Arc<Notify>,
     /// Asked by `/readyz`.
@@ -124,7 +129,6 @@ struct App {
     /// The part of it that is published.
     shown: Shown,
     memory: memory::Memory,
-    gate: gate::Gate,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
     ending: watch::Receiver<bool>,
@@ -140,13 +144,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (end, ending) = watch::channel(false);
-    let gate = gate::Gate::new(&site.settings);
-    let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-    let shown = site.shown();
-    let memory = memory::Memory::default();
     let store = site.store.clone();
-    let app = App { site, shown, memory, gate, followers, ending };
-    let serving = connection::serve(router(Arc::new(app)), listener, shutdown, end);
+    let app = Arc::new(app(site, ending));
+    let asked = app.clone();
+    let ready: connection::Ready = Arc::new(move |request| site::kept(&asked, request));
+    let serving = connection::serve(router(app), ready, listener, shutdown, end);
     tokio::select! {
         served = serving => served,
         never = look(&store) => match never {},
@@ -160,6 +162,16 @@ async fn look(store: &Store) -> std::convert::Infallible {
         if let Err(error) = store.look().await {
             tracing::debug!("{error:#}");
         }
+    }
+}
+
+fn app(site: Site, ending: watch::Receiver<bool>) -> App {
+    App {
+        shown: site.shown(),
+        memory: memory::Memory::default(),
+        followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+        ending,
+        site,
     }
 }
 

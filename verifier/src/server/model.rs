@@ -1,9 +1,11 @@
 //! What the API shows: the documented shape of each answer, apart from how the store keeps it.
 
 use jiff::{SignedDuration, Timestamp};
+use rebuilder::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::queue::{Job, JobState, Why};
 use crate::release::Release;
@@ -201,11 +203,12 @@ pub struct ArtifactListed {
     pub name: String,
     /// `reproduced`, `different` or `not_built`.
     pub verdict: String,
-    /// How close; null when not built.
+    /// How close; null when not built. `replayed` is reproduced with order, times and owners of
+    /// the published archive.
     pub tier: Option<String>,
     /// SHA-256 of the published bytes.
     pub published: String,
-    /// SHA-256 of the rebuilt bytes.
+    /// SHA-256 of the rebuilt bytes, before any replay.
     pub rebuilt: Option<String>,
 }
 
@@ -219,6 +222,35 @@ impl From<ArtifactRow> for ArtifactListed {
             tier: row.tier,
             published: row.published,
             rebuilt: row.rebuilt,
+        }
+    }
+}
+
+/// What is known of a file by its SHA-256.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArtifactShown {
+    /// SHA-256 of the published bytes.
+    pub sha256: String,
+    /// Whether the newest record that knows the file says that the tag gives its bytes; null if no
+    /// record knows it.
+    pub reproduced: Option<bool>,
+    /// That record.
+    pub record: Option<String>,
+    /// What records say of the file, the newest first.
+    pub items: Vec<ArtifactListed>,
+    /// The `cursor` of the next part; null at the end.
+    pub next: Option<String>,
+}
+
+impl ArtifactShown {
+    /// The answer, with one part of the list.
+    pub fn new(sha256: Digest, newest: Option<ArtifactRow>, page: Page<ArtifactListed>) -> Self {
+        ArtifactShown {
+            sha256: sha256.to_string(),
+            reproduced: newest.as_ref().map(|row| row.verdict == "reproduced"),
+            record: newest.map(|row| row.record),
+            items: page.items,
+            next: page.next,
         }
     }
 }

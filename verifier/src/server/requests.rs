@@ -59,7 +59,7 @@ pub async fn ask(
         // Either scope allows to ask.
         Some(bearer) => format!("token {}", bearer.id),
         None => {
-            app.gate.pass(gate::address(peer, &headers))?;
+            app.site.gate.pass(gate::address(peer, &headers))?;
             "anonymous".to_owned()
         }
     };

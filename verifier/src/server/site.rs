@@ -1,4 +1,5 @@
-//! Everything that is published, at every path that no route of the API has.
+//! Everything that is published, at every path that no route of the API has. What was rendered is
+//! kept until something is written, and then sent without asking the store or the routes.
 
 use std::sync::Arc;
 
@@ -6,13 +7,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 
 use super::answer::names;
 use super::memory::Rendered;
 use super::problem::{self, Problem};
 use super::{App, Shared};
 use crate::clock;
-use crate::publish::site;
+use crate::publish::site::{self, Caching};
 
 /// Answers with what is published at the path. The layers around this made GET of HEAD.
 pub async fn show(State(app): Shared, request: Request) -> Result<Response, Problem> {
@@ -25,6 +27,16 @@ pub async fn show(State(app): Shared, request: Request) -> Result<Response, Prob
     Ok(answer(&rendered, &head.headers))
 }
 
+/// The answer to a request for something that was rendered since the last write. Nothing else is
+/// done for it: a badge is asked for more often than all the rest.
+pub fn kept(app: &App, request: &Request<Incoming>) -> Option<Response> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let kept = app.memory.get(request.uri().path(), app.shown.store.generation())?;
+    Some(answer(&kept, request.headers()))
+}
+
 /// What is at `path`: from memory if nothing was written since it was rendered.
 async fn rendered(app: &App, path: &str) -> anyhow::Result<Option<Arc<Rendered>>> {
     let store = &app.shown.store;
@@ -34,8 +46,11 @@ async fn rendered(app: &App, path: &str) -> anyhow::Result<Option<Arc<Rendered>>
     // Asked before anything is read: what is read then is at least as new.
     let settled = store.settled();
     let Some(resource) = site::resource(&app.shown, path).await? else { return Ok(None) };
+    let caching = resource.caching;
     let rendered = Arc::new(Rendered::new(resource, clock::now()));
-    if let Some(generation) = settled {
+    if let Some(generation) = settled
+        && caching != Caching::Live
+    {
         app.memory.keep(path, generation, rendered.clone());
     }
     Ok(Some(rendered))
@@ -62,8 +77,8 @@ fn has_it(rendered: &Rendered, asked: &HeaderMap) -> bool {
     }
     let since =
         text(header::IF_MODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(text).ok());
-    since.is_some_and(|since| {
+    since.zip(rendered.modified).is_some_and(|(since, modified)| {
         let since = since.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).is_ok_and(|since| rendered.modified <= since)
+        i64::try_from(since.as_secs()).is_ok_and(|since| modified <= since)
     })
 }

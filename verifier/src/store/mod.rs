@@ -6,6 +6,7 @@
 //! It promises: when a function that writes returns, what it wrote is on disk; what one function
 //! writes is there as a whole or not at all.
 
+mod backup;
 mod notices;
 mod pages;
 mod queue;
@@ -28,11 +29,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+pub use backup::{Copied, back_up, restore};
 pub use notices::{NOTICE, notice_of};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
-pub use standing::{JobStanding, Standing};
+pub use standing::{ChangeNews, JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 

@@ -16,9 +16,12 @@ use crate::queue::{Job, JobState, LIVE_JOBS_MAX, Lease, LeaseLost, Settled, Why}
 use crate::record::{Record, RecordStatus};
 use crate::version::Version;
 
+// Where jobs in one state are looked for, the condition of the index on live jobs, or on those that
+// are over, stands beside, word for word: otherwise SQLite reads every job that ever was.
 const JOB: &str = "SELECT *,
     CASE state WHEN 'queued' THEN (
-        SELECT COUNT(*) + 1 FROM jobs AS other WHERE other.state = 'queued'
+        SELECT COUNT(*) + 1 FROM jobs AS other
+        WHERE other.state IN ('queued', 'running', 'parked') AND other.state = 'queued'
         AND (other.class, other.place) < (jobs.class, jobs.place)
     ) END AS position FROM jobs WHERE id = ?";
 
@@ -103,7 +106,9 @@ impl Store {
         let row = sqlx::query(
             "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
                  started_ms = ?, waiting = NULL
-             WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' AND due_ms <= ?
+             WHERE seq = (SELECT seq FROM jobs
+                 WHERE state IN ('queued', 'running', 'parked')
+                     AND state = 'queued' AND due_ms <= ?
                  ORDER BY class, place LIMIT 1)
              RETURNING id, fence, version, attempts, first_error_ms",
         )
@@ -233,10 +238,10 @@ impl Store {
 
     /// The signs of life of all running jobs: job, fence, beat.
     pub async fn beats(&self) -> anyhow::Result<Vec<(String, i64, i64)>> {
-        let rows = sqlx::query("SELECT id, fence, beat FROM jobs WHERE state = 'running'")
-            .fetch_all(&self.readers)
-            .await
-            .context("look for dead workers")?;
+        let query = "SELECT id, fence, beat FROM jobs
+            WHERE state IN ('queued', 'running', 'parked') AND state = 'running'";
+        let rows =
+            sqlx::query(query).fetch_all(&self.readers).await.context("look for dead workers")?;
         let beat =
             |row: &SqliteRow| Ok((row.try_get("id")?, row.try_get("fence")?, row.try_get("beat")?));
         rows.iter().map(beat).collect()
@@ -274,17 +279,29 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> anyhow::Result<Vec<(i64, Job)>> {
-        let rows = sqlx::query(
-            "SELECT *, NULL AS position FROM jobs
-             WHERE seq < ? AND (? IS NULL OR state = ?) ORDER BY seq DESC LIMIT ?",
-        )
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(state.map(JobState::as_str))
-        .bind(state.map(JobState::as_str))
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
-        .context("list the jobs")?;
+        let query = match state {
+            None => {
+                "SELECT *, NULL AS position FROM jobs
+                WHERE ?2 IS NULL AND seq < ?1 ORDER BY seq DESC LIMIT ?3"
+            }
+            Some(state) if state.is_over() => {
+                "SELECT *, NULL AS position FROM jobs
+                WHERE state IN ('done', 'cancelled') AND state = ?2 AND seq < ?1
+                ORDER BY seq DESC LIMIT ?3"
+            }
+            Some(_) => {
+                "SELECT *, NULL AS position FROM jobs INDEXED BY jobs_live
+                WHERE state IN ('queued', 'running', 'parked') AND state = ?2 AND seq < ?1
+                ORDER BY seq DESC LIMIT ?3"
+            }
+        };
+        let rows = sqlx::query(query)
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(state.map(JobState::as_str))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .context("list the jobs")?;
         rows.iter().map(|row| Ok((row.try_get("seq")?, job(row)?))).collect()
     }
 
@@ -342,7 +359,10 @@ pub(super) async fn want(
     // A parked job is tried again at once: somebody asks for it now.
     let live: Option<String> = sqlx::query_scalar(
         "UPDATE jobs SET
-             place = CASE WHEN ?1 < class THEN (SELECT MAX(place) + 1 FROM jobs) ELSE place END,
+             place = CASE WHEN ?1 < class THEN (
+                 SELECT MAX(place) + 1 FROM jobs AS other
+                 WHERE other.state IN ('queued', 'running', 'parked')
+             ) ELSE place END,
              class = MIN(class, ?1),
              base_class = CASE WHEN ?2 IS NULL THEN base_class
                  ELSE MIN(COALESCE(base_class, ?2), ?2) END,
@@ -374,7 +394,8 @@ pub(super) async fn want(
     let id = uuid::Uuid::now_v7().to_string();
     sqlx::query(
         "INSERT INTO jobs (id, version, class, base_class, place, state, created_ms, due_ms)
-         VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs), 'queued', ?, ?)",
+         VALUES (?, ?, ?, ?, (SELECT COALESCE(MAX(place), 0) + 1 FROM jobs
+             WHERE state IN ('queued', 'running', 'parked')), 'queued', ?, ?)",
     )
     .bind(&id)
     .bind(version.to_string())

@@ -9,6 +9,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::{Store, name_of, time};
 use crate::clock;
 use crate::record::{Record, RecordStatus};
+use crate::source::Source;
 use crate::version::Version;
 
 /// A record in a list.
@@ -79,6 +80,20 @@ impl Store {
             .await
             .with_context(|| format!("read the records of {version}"))?;
         rows.iter().map(parsed).collect()
+    }
+
+    /// The source of every record of a version, oldest first. Documents are long, and a release
+    /// that is often asked for has many.
+    pub async fn sources_of(&self, version: &Version) -> anyhow::Result<Vec<Source>> {
+        let sources: Vec<String> = sqlx::query_scalar(
+            "SELECT document -> 'source' FROM records WHERE version = ? ORDER BY seq",
+        )
+        .bind(version.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .with_context(|| format!("read the sources of {version}"))?;
+        let read = |text: &String| serde_json::from_str(text).context("read a record's source");
+        sources.iter().map(read).collect()
     }
 
     /// The newest record of a version.
@@ -261,7 +276,7 @@ fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
     })
 }
 
-fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
+pub(super) fn change_row(row: &SqliteRow) -> anyhow::Result<ChangeRow> {
     Ok(ChangeRow {
         seq: row.try_get("seq")?,
         at: time(row.try_get("at_ms")?)?,

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Store, named, time};
+use super::records::change_row;
+use super::{ChangeRow, Store, named, time};
 use crate::queue::JobState;
 use crate::record::{RecordStatus, VerdictName};
 use crate::release::Release;
@@ -50,6 +51,32 @@ const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq
     LEFT JOIN jobs AS j ON j.seq = (SELECT MAX(seq) FROM jobs WHERE jobs.version = r.version)
     WHERE r.version = ?";
 
+/// A release's status became another one, and the files that this is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeNews {
+    /// The change.
+    pub change: ChangeRow,
+    /// The files of its record, with their verdicts.
+    pub files: Vec<(String, VerdictName)>,
+}
+
+macro_rules! changes {
+    ($which:literal) => {
+        concat!(
+            "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
+                (SELECT json_group_array(json_array(a.name, a.verdict) ORDER BY a.place)
+                    FROM records AS n JOIN artifacts AS a USING (seq)
+                    WHERE n.id = c.record) AS files
+            FROM changes AS c ",
+            $which,
+            " ORDER BY c.seq DESC LIMIT ?"
+        )
+    };
+}
+
+const CHANGES: &str = changes!("");
+const CHANGES_OF_SERIES: &str = changes!("WHERE c.series = ?");
+
 impl Store {
     /// How `version` stands; none if nobody ever heard of it.
     pub async fn standing(&self, version: &Version) -> anyhow::Result<Option<Standing>> {
@@ -83,6 +110,49 @@ impl Store {
         .await
         .context("look for the newest release")?;
         version.map(|text| text.parse().context("read a version")).transpose()
+    }
+
+    /// When the last verdict of a record was known; none if there is no such record.
+    pub async fn record_finished(&self, id: &str) -> anyhow::Result<Option<Timestamp>> {
+        let finished: Option<String> =
+            sqlx::query_scalar("SELECT finished FROM records WHERE id = ?")
+                .bind(id)
+                .fetch_optional(&self.readers)
+                .await
+                .with_context(|| format!("look for record {id}"))?;
+        finished.map(|text| text.parse().context("read a record's time")).transpose()
+    }
+
+    /// Every SHA-256 of published bytes that is greater than `after`, in their order, at most
+    /// `limit` of them.
+    pub async fn published(&self, after: &str, limit: u32) -> anyhow::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT published FROM artifacts WHERE published > ? ORDER BY 1 LIMIT ?",
+        )
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("list the files")
+    }
+
+    /// Changes of status with the files that they are about, newest first.
+    pub async fn newest_changes(
+        &self,
+        series: Option<&str>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<ChangeNews>> {
+        let query = match series {
+            Some(series) => sqlx::query(CHANGES_OF_SERIES).bind(series),
+            None => sqlx::query(CHANGES),
+        };
+        let rows = query.bind(limit).fetch_all(&self.readers).await;
+        let news = |row: &SqliteRow| {
+            let files = row.try_get::<String, _>("files")?;
+            let files = serde_json::from_str(&files).context("read the files of a record")?;
+            Ok(ChangeNews { change: change_row(row)?, files })
+        };
+        rows.context("list the newest changes of status")?.iter().map(news).collect()
     }
 
     /// Every series of which a release is known, the newest first.

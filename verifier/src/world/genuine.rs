@@ -36,7 +36,7 @@ sha256 = "da6e013d98dcf8fc6696cdb2872b0051fc8fdeb632f73ef9f54d7b5a68647401"
 "#;
 /// As python.org published it.
 const TGZ_SHA256: &str = "e6190f52699b534ee203d9f417bdbca05a92f23e35c19c691a50ed2942835385";
-const SCRIPT: &str = include_str!("source_repository.py");
+pub(super) const SCRIPT: &str = include_str!("source_repository.py");
 
 /// The published files and the repository behind them. Beside the .tar.xz lies its .asc.
 #[derive(Clone, Debug)]
@@ -86,52 +86,84 @@ async fn make(line: &Line, environment: &Environment, place: &Path) -> anyhow::R
     }
     let script = scratch.file("source_repository.py");
     fs::write(&script, SCRIPT).context("write the script")?;
-    let repository = ["python3", "/input/source_repository.py", "/input/tar.xz", "cpython.git"];
-    let compress = format!("xz -dc /input/tar.xz | gzip --no-name -9 > {name}.tgz");
+    let repository = ["python3", "/input/source_repository.py", "/input/tarball", "cpython.git"];
+    let compress = format!("xz -dc /input/tarball | gzip --no-name -9 > {name}.tgz");
     let shell = ["bash", "-euo", "pipefail", "-c", &compress];
+    let task = |name, command| Task {
+        name,
+        command,
+        variables: BTreeMap::new(),
+        tarball: &fetched,
+        script: &script,
+    };
+    let (repository, compress) = (task("repository", &repository), task("tgz", &shell));
     let (made, compressed) = tokio::try_join!(
-        run(line, environment, &scratch, "repository", &repository, &fetched, &script),
-        run(line, environment, &scratch, "tgz", &shell, &fetched, &script),
+        run(line, environment, &scratch, &repository),
+        run(line, environment, &scratch, &compress),
     )?;
     let tgz = compressed.join(format!("{name}.tgz"));
     let (sha256, _) = Digest::of_file(&tgz).context("read the .tgz")?;
     if sha256.to_string() != TGZ_SHA256 {
         bail!("the remade {name}.tgz has digest {sha256}, not the published {TGZ_SHA256}");
     }
-    // All or nothing: the directory appears under its name only when it is complete.
-    let complete = scratch.directory("complete")?;
-    fs::rename(&tgz, complete.join(format!("{name}.tgz")))?;
-    fs::rename(&fetched, complete.join(format!("{name}.tar.xz")))?;
-    fs::rename(&signature, complete.join(format!("{name}.tar.xz.asc")))?;
-    fs::rename(made.join("cpython.git"), complete.join("cpython.git"))?;
-    fs::create_dir_all(place.parent().unwrap_or(place))?;
-    match fs::rename(&complete, place) {
-        // Another process was faster, with the same files.
-        Err(_) if place.exists() => {}
-        renamed => renamed.with_context(|| format!("move {} into place", place.display()))?,
-    }
+    keep(
+        &scratch,
+        &[
+            (tgz, format!("{name}.tgz")),
+            (fetched, format!("{name}.tar.xz")),
+            (signature, format!("{name}.tar.xz.asc")),
+            (made.join("cpython.git"), "cpython.git".to_owned()),
+        ],
+        place,
+    )?;
     stage.done("digest of the .tgz as published");
     Ok(())
 }
 
-/// Runs a command with the tarball and the script at hand; gives its work directory.
-async fn run(
+/// Moves files into the new directory `place` under their names, all or nothing: it appears only
+/// when it is complete.
+pub(super) fn keep(
+    scratch: &Scratch,
+    files: &[(PathBuf, String)],
+    place: &Path,
+) -> anyhow::Result<()> {
+    let complete = scratch.directory("complete")?;
+    for (path, name) in files {
+        fs::rename(path, complete.join(name)).with_context(|| format!("keep {name}"))?;
+    }
+    fs::create_dir_all(place.parent().unwrap_or(place))?;
+    match fs::rename(&complete, place) {
+        // Another process was faster, with the same files.
+        Err(_) if place.exists() => Ok(()),
+        renamed => renamed.with_context(|| format!("move {} into place", place.display())),
+    }
+}
+
+/// A command that has a tarball and the script at hand, in /input.
+pub(super) struct Task<'a> {
+    pub(super) name: &'a str,
+    pub(super) command: &'a [&'a str],
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) tarball: &'a Path,
+    pub(super) script: &'a Path,
+}
+
+/// Runs it; gives its work directory.
+pub(super) async fn run(
     line: &Line,
     environment: &Environment,
     scratch: &Scratch,
-    name: &str,
-    command: &[&str],
-    tarball: &Path,
-    script: &Path,
+    task: &Task<'_>,
 ) -> anyhow::Result<PathBuf> {
+    let Task { name, command, variables, tarball, script } = task;
     let work = scratch.directory(name)?;
     let order = ToolOrder {
         root: environment.root.clone(),
         command: command.iter().map(|word| word.to_string()).collect(),
-        environment: BTreeMap::new(),
+        environment: variables.clone(),
         mounts: vec![
-            (tarball.to_owned(), "/input/tar.xz".to_owned()),
-            (script.to_owned(), "/input/source_repository.py".to_owned()),
+            (tarball.to_path_buf(), "/input/tarball".to_owned()),
+            (script.to_path_buf(), "/input/source_repository.py".to_owned()),
         ],
         work: work.clone(),
         network: Network::None,

@@ -8,6 +8,7 @@ mod answer;
 mod git;
 mod server;
 
+pub mod earlier;
 pub mod genuine;
 pub mod made_up;
 

@@ -1,20 +1,22 @@
 """Undo a CPython source release: the git repository behind a published tarball.
 
-    source_repository.py Python-3.13.5.tar.xz OUT.git
+    source_repository.py Python-3.13.5.tar.xz OUT.git [KEPT…]
 
-A source release is the tagged tree after a few documented steps (config/recipes/cpython-source.toml),
-and each of them can be undone:
+A source release is the tagged tree after a few documented steps (config/recipes/*.toml), and each of
+them can be undone:
 
 * Misc/NEWS is split into the Misc/NEWS.d/VERSION.rst files that `blurb merge` joins. Each entry is
   merged again to see that exactly the published text comes out.
 * The files that the release removes get stand-in contents, but .gitattributes, whose line-ending
-  rules decide which files leave git with CRLF.
-* All is committed at the one time that the tarball carries, under an annotated tag.
+  rules decide which files leave git with CRLF. Those below KEPT were not removed at the time.
+* All is committed at the oldest time that the tarball carries, under an annotated tag: git gives
+  its files the commit's time, and releases made by hand have later ones of later steps besides.
 
 So a rebuild from OUT.git runs every step for real and must end in the published bytes. That the
 contents equal those of the upstream repository is not shown: they come from the tarball.
 
-Runs with the blurb of the pinned environment, whose wrapping rules are the ones to undo.
+Runs with the blurb of the pinned environment, whose wrapping rules are the ones to undo; PYTHONPATH
+chooses the one that the release was made with.
 """
 
 import itertools
@@ -26,7 +28,10 @@ import sys
 import tarfile
 from pathlib import Path
 
-from blurb.blurb import textwrap_body
+try:
+    from blurb.blurb import textwrap_body
+except ImportError:  # Until 1.1.0 it was a single file.
+    from blurb import textwrap_body
 
 REMOVED_BY_THE_RELEASE = {
     ".gitattributes": """\
@@ -137,8 +142,8 @@ def news_file(date, lines):
         indented = [f"  {line}" if at and line else line for at, line in enumerate(body.split("\n"))]
         published = "- " + "\n".join(indented) + "\n"
         key, issue, prefix = "bpo", "0", ""
-        if issued := re.match(r"(gh|bpo)-(\d+):\s+", body):
-            key, issue = {"gh": "gh-issue", "bpo": "bpo"}[issued[1]], issued[2]
+        if issued := re.match(r"(gh-issue|gh|bpo)-(\d+):\s+", body):
+            key, issue = "bpo" if issued[1] == "bpo" else "gh-issue", issued[2]
             prefix, body = f"{issued[1]}-{issue}: ", body[issued.end() :]
         head = [f".. {key}: {issue}", ".. date: 0", ".. nonce: 0"]
         head += [f".. release date: {date}"] if index == 0 else []
@@ -179,25 +184,25 @@ def commit(root, version, seconds, out):
     (out / "index").unlink()
 
 
-def main(tarball, out):
+def main(tarball, out, *kept):
     scratch = Path("unpacked")
     with tarfile.open(tarball) as archive:
         members = archive.getmembers()
         archive.extractall(scratch, filter="tar")
-    times = {member.mtime for member in members}
-    if len(times) != 1:
-        sys.exit(f"source_repository: {tarball} carries {len(times)} times, not one")
+    oldest = min(member.mtime for member in members)
     (top,) = os.listdir(scratch)
     root = (scratch / top).resolve()
     split_news(root)
     for name, text in REMOVED_BY_THE_RELEASE.items():
+        if name.startswith(kept):
+            continue
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    commit(root, top.removeprefix("Python-"), int(times.pop()), Path(out).resolve())
+    commit(root, top.removeprefix("Python-"), int(oldest), Path(out).resolve())
     shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -9,6 +9,7 @@ mod hostile;
 mod make;
 mod packing;
 mod properties;
+mod replay;
 mod reports;
 mod traces;
 mod unpacked;

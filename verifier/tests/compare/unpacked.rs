@@ -40,7 +40,6 @@ fn what_cannot_be_read_to_its_end_has_no_digest() {
     let whole = gzip(plain.as_bytes());
     let cut = read(&whole[..whole.len() - 10]);
     assert!(cut.sha256.is_err(), "{cut:?}");
-    assert_eq!(cut.gzip_flags, Some(read(&whole).gzip_flags.unwrap()));
     for bytes in [b"no archive".as_slice(), b""] {
         assert_eq!(read(bytes).sha256, Err("it is not compressed".to_owned()));
     }

@@ -24,7 +24,7 @@ fn judged(version: &str, status: RecordStatus, verdicts: [VerdictName; 2]) -> Re
 /// A server with a release in every state: 3.10 passes, 3.11 differs, 3.12 does not build, 3.13
 /// waits for its tag, 3.14.0 is in the queue, 3.14.1 is known, of 3.15 there is a candidate whose
 /// files pass and whose claims do not.
-async fn every_state() -> Server {
+pub async fn every_state() -> Server {
     use VerdictName::{Different, NotBuilt, Reproduced};
     let server = Server::start().await;
     let known = ["3.10.5", "3.11.5", "3.12.5", "3.13.5", "3.14.0", "3.14.1", "3.15.0rc1"];
@@ -223,9 +223,11 @@ async fn the_words_of_a_badge_can_be_read() {
         // White words on two rectangles, over which lies a veil: a tenth of #bbb at its top, a
         // tenth of black at its bottom.
         assert!(svg.contains(r##"<g fill="#fff""##) && !svg.contains(r##"fill="#333""##), "{svg}");
-        assert!(svg.contains(
-            r##"<stop offset="0" stop-color="#bbb" stop-opacity=".1"/><stop offset="1" stop-opacity=".1"/>"##
-        ));
+        let veil = concat!(
+            r##"<stop offset="0" stop-color="#bbb" stop-opacity=".1"/>"##,
+            r##"<stop offset="1" stop-opacity=".1"/>"##
+        );
+        assert!(svg.contains(veil), "{svg}");
         let fills = svg.split("fill=\"#").skip(1);
         let fills = fills.filter_map(|rest| colour(rest.split_once('"')?.0));
         // Neither the words nor their shadow.

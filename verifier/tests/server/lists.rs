@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rebuilder::Digest;
 use verifier::observation::AlarmKind;
 use verifier::queue::Why;
+use verifier::record::VerdictName;
 
 use super::site::{Server, record};
 
@@ -64,6 +65,30 @@ async fn every_list_shows_every_item_once_in_its_order() {
     assert!(all(&server, "/api/v1/jobs?state=done", "id").await.is_empty());
     assert!(all(&server, "/api/v1/releases?series=3.12", "version").await.is_empty());
     assert_eq!(all(&server, "/api/v1/releases?series=3.13", "version").await.len(), 7);
+}
+
+#[tokio::test]
+async fn a_file_is_known_by_its_digest_and_the_newest_record_decides() {
+    let server = Server::start().await;
+    let path = format!("/api/v1/artifacts/{}", Digest::of(b"3.13.5"));
+    let unknown = server.get(&path).await;
+    assert_eq!(unknown.status, 200);
+    assert!(unknown.json()["reproduced"].is_null() && unknown.json()["record"].is_null());
+    let mut differs = record("3.13.5");
+    differs.artifacts[0].verdict = VerdictName::Different;
+    for (record, reproduced) in [(record("3.13.5"), true), (differs, false)] {
+        server.store.append(&record).await.unwrap();
+        let known = server.get(&path).await.json();
+        assert_eq!(
+            (&known["reproduced"], &known["record"]),
+            (&reproduced.into(), &record.id.into())
+        );
+    }
+    let known = server.get(&format!("{path}?limit=1")).await.json();
+    let next = known["next"].as_str().unwrap();
+    let older = server.get(&format!("{path}?cursor={next}")).await.json();
+    assert_eq!(older["reproduced"], false, "the newest record decides on every part of the list");
+    assert_eq!(older["items"][0]["verdict"], "reproduced");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the environment")]
 
 mod badges;
+mod export;
+mod feeds;
 mod follow;
 mod hostile;
 mod lists;

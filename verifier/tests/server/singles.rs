@@ -22,6 +22,31 @@ async fn a_record_is_served_as_it_was_stored() {
 }
 
 #[tokio::test]
+async fn evidence_is_shown_with_every_outcome_that_there_is() {
+    use verifier::evidence::{Check, CheckOutcome as Outcome, Evidence};
+    let server = Server::start().await;
+    let outcomes = [
+        (Outcome::Agrees, "agrees"),
+        (Outcome::Disagrees, "disagrees"),
+        (Outcome::Missing, "missing"),
+        (Outcome::NotExpected, "not_expected"),
+        (Outcome::NotYet, "not_yet"),
+        (Outcome::CannotCheck, "cannot_check"),
+    ];
+    let mut record = record("3.13.5");
+    record.evidence = outcomes
+        .iter()
+        .map(|(outcome, name)| Evidence::new(Check::Openpgp, "f", *outcome, (*name).to_owned()))
+        .collect();
+    server.store.append(&record).await.unwrap();
+    let shown = server.get(&format!("/api/v1/records/{}", record.id)).await.json();
+    for (evidence, (_, name)) in shown["evidence"].as_array().unwrap().iter().zip(outcomes) {
+        assert_eq!((&evidence["outcome"], &evidence["detail"]), (&name.into(), &name.into()));
+    }
+    assert_eq!(shown["evidence"].as_array().unwrap().len(), outcomes.len());
+}
+
+#[tokio::test]
 async fn a_document_that_the_client_has_is_not_sent_again() {
     let server = Server::start().await;
     let first = server.get("/api/v1/jobs").await;

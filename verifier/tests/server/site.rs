@@ -13,11 +13,12 @@ use verifier::record::{
     Named, Record, RecordStatus, RecordedArtifact, RecordedRebuild, RecordedRelease, SCHEMA,
     SizedDigest, VerdictName,
 };
-use verifier::server::{Settings, Site, serve};
+use verifier::server::{Gate, Settings, Site, serve};
 use verifier::store::Store;
 
 /// A server on loopback; it ends when this is dropped.
 pub struct Server {
+    site: Site,
     pub store: Store,
     pub wake: Arc<Notify>,
     pub reasons: Arc<Mutex<Vec<String>>>,
@@ -86,10 +87,12 @@ impl Server {
             store: store.clone(),
             journals: journals.clone(),
             reports: directory.path().join("reports"),
+            gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
             health: Arc::new(move || asked.lock().unwrap().clone()),
         };
+        let shown = site.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -97,6 +100,7 @@ impl Server {
             let _ = stopped.await;
         }));
         Server {
+            site: shown,
             store,
             wake,
             reasons,
@@ -112,6 +116,11 @@ impl Server {
     pub async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.ended.take().unwrap().await.unwrap().unwrap();
+    }
+
+    /// What it shows.
+    pub fn site(&self) -> Site {
+        self.site.clone()
     }
 
     /// The same store, as another process opens it.
@@ -222,6 +231,7 @@ pub fn record(version: &str) -> Record {
             causes: Vec::new(),
             unexplained: Vec::new(),
             explanation: None,
+            replay: None,
         }],
         evidence: Vec::new(),
         definition,

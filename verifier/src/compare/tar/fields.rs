@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::super::cause::CauseId;
 use super::super::member::{Delta, Value, add, name_of};
 use super::super::packing::TarWriter;
+use super::super::replay::Owner;
 use super::extended::Extended;
 use super::header::{Header, number};
 
@@ -31,7 +32,7 @@ pub(in crate::compare) struct TarFields {
     records: BTreeMap<String, Vec<u8>>,
     /// Own names of the extension headers.
     extension_names: Vec<(u8, String)>,
-    pub(super) sparse: bool,
+    pub(in crate::compare) sparse: bool,
     /// Digest of all header blocks and the padding.
     pub(super) raw: [u8; 32],
 }
@@ -114,6 +115,11 @@ impl TarFields {
     /// Whether user and group are 0.
     pub(in crate::compare) fn is_owned_by_root(&self) -> bool {
         self.uid == 0 && self.gid == 0
+    }
+
+    /// User and group.
+    pub(in crate::compare) fn owner(&self) -> Owner {
+        Owner { uid: self.uid, gid: self.gid, user: self.uname.clone(), group: self.gname.clone() }
     }
 
     /// Seconds and nanoseconds of the modification time.

@@ -19,7 +19,8 @@ use extended::Extended;
 use fields::TarFields;
 use header::Header;
 
-const BLOCK: usize = 512;
+/// Bytes of a header, and what contents are padded to.
+pub(super) const BLOCK: usize = 512;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Whether `head` begins a tar: a block of zeros, or a header whose checksum is right.
@@ -199,6 +200,11 @@ impl<'a> TarReader<'a> {
             }
             false => Ok(()),
         }
+    }
+
+    /// How many bytes of the tar were read.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Passes over the content of `entry`.

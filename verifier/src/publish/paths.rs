@@ -1,0 +1,87 @@
+//! Every path that is published and of which there is a finite number: what an export writes. Jobs
+//! are shown live, and lists go on by cursors: of those an export has the first part.
+
+use super::site::Shown;
+use super::stored;
+use crate::store::Standing;
+use crate::version::Version;
+
+/// Rows that are read at once.
+const ROWS: u32 = 1_000;
+
+/// The paths, in the order in which they are written: what is linked to before what links to it,
+/// so that somebody who copies the files meanwhile has no broken link.
+pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
+    let mut paths = Vec::new();
+    records(shown, &mut paths).await?;
+    files(shown, &mut paths).await?;
+    let mut below: Option<String> = None;
+    loop {
+        let rows = shown.store.releases(None, below.as_deref(), ROWS).await?;
+        for row in &rows {
+            release(shown, &row.version, &mut paths).await?;
+        }
+        match rows.last() {
+            Some(last) => below = Some(last.sort_key.clone()),
+            None => break,
+        }
+    }
+    let series = shown.store.series().await?;
+    for series in &series {
+        badges(&mut paths, series);
+        paths.push(format!("/feed/{series}.atom"));
+    }
+    if !series.is_empty() {
+        badges(&mut paths, "latest");
+    }
+    let fixed = ["/api/openapi.json", "/api/v1/releases", "/api/v1/records", "/feed.atom"];
+    paths.extend(fixed.map(str::to_owned));
+    Ok(paths)
+}
+
+async fn records(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut before = None;
+    loop {
+        let rows = shown.store.records(None, before, ROWS).await?;
+        for row in &rows {
+            let names = stored::names(&shown.reports, &row.id)?;
+            let id = &row.id;
+            paths.extend(names.iter().map(|name| format!("/records/{id}/reports/{name}")));
+            paths.push(format!("/api/v1/records/{id}"));
+        }
+        match rows.last() {
+            Some(last) => before = Some(last.seq),
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn files(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut after = String::new();
+    loop {
+        let digests = shown.store.published(&after, ROWS).await?;
+        paths.extend(digests.iter().map(|sha256| format!("/api/v1/artifacts/{sha256}")));
+        match digests.into_iter().next_back() {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn release(shown: &Shown, version: &Version, paths: &mut Vec<String>) -> anyhow::Result<()> {
+    paths.push(format!("/api/v1/releases/{version}"));
+    // Two numbers name a series, whose badge is the newest release's.
+    if version.to_string() != version.series() {
+        badges(paths, &version.to_string());
+    }
+    let standing = shown.store.standing(version).await?;
+    let files = standing.map(|Standing { files, .. }| files).unwrap_or_default();
+    for (name, _) in files {
+        badges(paths, &format!("{version}/{name}"));
+    }
+    Ok(())
+}
+
+fn badges(paths: &mut Vec<String>, name: &str) {
+    paths.extend(["svg", "json"].map(|form| format!("/badge/cpython/{name}.{form}")));
+}

@@ -1,0 +1,221 @@
+//! `verbatim export` beside the server: the same bytes, only what changed, nothing of others.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use verifier::publish::export::{Exported, export, file_of};
+use verifier::publish::paths::paths;
+use verifier::record::RecordStatus;
+use verifier::server::Local;
+
+use super::badges::every_state;
+use super::site::{Server, record};
+
+async fn run(server: &Server, directory: &Path) -> anyhow::Result<Exported> {
+    let mut site = server.site();
+    site.store = site.store.snapshot().await?;
+    let shown = site.shown();
+    let local = Local::new(site);
+    let done = export(directory, &shown, async |path| local.get(path).await).await;
+    shown.store.close().await;
+    done
+}
+
+/// Every file below a directory, by its name from there: inode, time, bytes.
+fn files(directory: &Path) -> BTreeMap<String, (u64, i64, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(place) = pending.pop() {
+        for entry in fs::read_dir(place).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let about = fs::metadata(&path).unwrap();
+            let name = path.strip_prefix(directory).unwrap().display().to_string();
+            let state = (about.ino(), about.mtime_nsec(), fs::read(&path).unwrap());
+            found.insert(name, state);
+        }
+    }
+    found
+}
+
+/// Writes a report beside a record that is in the store.
+fn report(server: &Server, id: &str) {
+    let directory = server.site().reports.join(id);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("build.log"), "made\n").unwrap();
+    fs::write(directory.join("f.difference.html"), "<!doctype html>").unwrap();
+    fs::write(directory.join("f.difference.json"), "{}").unwrap();
+    fs::write(directory.join(".half"), "").unwrap();
+}
+
+async fn reported(server: &Server) -> String {
+    let record = record("3.10.4");
+    server.store.append(&record).await.unwrap();
+    report(server, &record.id);
+    record.id
+}
+
+#[tokio::test]
+async fn every_file_has_the_bytes_that_the_server_sends() {
+    let server = every_state().await;
+    let id = reported(&server).await;
+    let directory = tempfile::tempdir().unwrap();
+    let done = run(&server, directory.path()).await.unwrap();
+    let mut found = files(directory.path());
+    found.remove(".verbatim-export.json").unwrap();
+    assert_eq!((found.len(), done.removed), (done.written, 0));
+    let paths = paths(&server.site().shown()).await.unwrap();
+    assert_eq!(paths.len(), found.len(), "no two paths have one file");
+    for path in &paths {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let (_, _, bytes) = &found[&file_of(path)];
+        assert_eq!(answer.text.as_bytes(), bytes, "{path}");
+    }
+    for expected in [
+        "badge/cpython/latest.svg".to_owned(),
+        "badge/cpython/3.11.5/Python-3.11.5.tar.xz.json".to_owned(),
+        "feed.atom".to_owned(),
+        "feed/3.15.atom".to_owned(),
+        "api/v1/releases/3.14.1/index.json".to_owned(),
+        "api/openapi.json".to_owned(),
+        format!("api/v1/records/{id}/index.json"),
+        format!("records/{id}/reports/build.log"),
+        format!("records/{id}/reports/f.difference.html"),
+    ] {
+        assert!(found.contains_key(&expected), "{expected}");
+    }
+    assert!(!found.keys().any(|name| name.contains(".half")));
+}
+
+#[tokio::test]
+async fn only_what_changed_is_written() {
+    let server = every_state().await;
+    reported(&server).await;
+    let directory = tempfile::tempdir().unwrap();
+    let first = run(&server, directory.path()).await.unwrap();
+    let before = files(directory.path());
+    let second = run(&server, directory.path()).await.unwrap();
+    assert_eq!((second.written, second.removed, second.same), (0, 0, first.written));
+    assert_eq!(files(directory.path()), before, "not even a time is another one");
+    let mut fails = record("3.14.1");
+    fails.status = RecordStatus::NotBuilt;
+    server.store.append(&fails).await.unwrap();
+    let third = run(&server, directory.path()).await.unwrap();
+    let after = files(directory.path());
+    let touched = |name: &&String| before.get(*name) != after.get(*name);
+    let touched: Vec<&String> = after.keys().filter(touched).collect();
+    assert_eq!(touched.len(), third.written + 1, "those, and the list of them: {touched:?}");
+    for name in &touched {
+        // Same bytes, same file.
+        let old = before.get(*name).map(|(inode, _, bytes)| (inode, bytes));
+        let (inode, _, bytes) = &after[*name];
+        assert!(old.is_none_or(|old| old.0 != inode && old.1 != bytes), "{name}");
+    }
+    assert!(touched.iter().any(|name| *name == "badge/cpython/3.14.svg"), "{touched:?}");
+    assert!(!touched.iter().any(|name| name.contains("3.10.5")), "{touched:?}");
+}
+
+#[tokio::test]
+async fn nothing_of_others_is_replaced_or_removed() {
+    let server = every_state().await;
+    let id = reported(&server).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("robots.txt"), "of somebody else").unwrap();
+    run(&server, directory.path()).await.unwrap();
+    // What is not there any more goes, as far as it is ours.
+    let beside = path(&format!("records/{id}/reports/notes.txt"));
+    fs::write(&beside, "of somebody else").unwrap();
+    fs::remove_dir_all(server.site().reports.join(&id)).unwrap();
+    let done = run(&server, directory.path()).await.unwrap();
+    assert_eq!((done.written, done.removed), (0, 3));
+    assert!(!path(&format!("records/{id}/reports/build.log")).exists());
+    assert!(beside.exists() && path("robots.txt").exists());
+    // What is in the way stays, and is named.
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("feed.atom"), "of somebody else").unwrap();
+    let refused = run(&server, other.path()).await.unwrap_err().to_string();
+    assert!(refused.contains("feed.atom is in the way"), "{refused}");
+    assert_eq!(fs::read_to_string(other.path().join("feed.atom")).unwrap(), "of somebody else");
+    // What somebody changed of ours is mended.
+    fs::write(path("feed.atom"), "changed").unwrap();
+    assert_eq!(run(&server, directory.path()).await.unwrap().written, 1);
+}
+
+#[tokio::test]
+async fn a_list_of_files_that_it_did_not_write_is_not_believed() {
+    let server = every_state().await;
+    let directory = tempfile::tempdir().unwrap();
+    let outside = directory.path().join("precious");
+    fs::write(&outside, "").unwrap();
+    let site = directory.path().join("site");
+    fs::create_dir(&site).unwrap();
+    for list in [
+        "nonsense",
+        r#"{"schema": "verbatim.export/1", "files": ["../precious"]}"#,
+        r#"{"schema": "verbatim.export/1", "files": ["/etc/passwd"]}"#,
+        r#"{"schema": "other/1", "files": []}"#,
+    ] {
+        fs::write(site.join(".verbatim-export.json"), list).unwrap();
+        let refused = format!("{:#}", run(&server, &site).await.unwrap_err());
+        assert!(refused.contains(".verbatim-export.json"), "{refused}");
+        assert!(outside.exists());
+    }
+}
+
+#[tokio::test]
+async fn an_export_while_the_daemon_writes_is_of_one_moment() {
+    let server = Arc::new(every_state().await);
+    let over = Arc::new(AtomicBool::new(false));
+    let writing = tokio::spawn({
+        let (server, over) = (server.clone(), over.clone());
+        async move {
+            let mut count = 0;
+            while !over.load(Ordering::SeqCst) {
+                server.store.append(&record(&format!("3.14.{}", 2 + count % 50))).await.unwrap();
+                count += 1;
+                tokio::task::yield_now().await;
+            }
+            count
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        run(&server, directory.path()).await.unwrap();
+        let json = |name: &str| -> serde_json::Value {
+            let path: PathBuf = directory.path().join(name);
+            serde_json::from_slice(&fs::read(&path).unwrap_or_else(|_| panic!("{name}"))).unwrap()
+        };
+        // The newest release of each list has its own document and badge, which say the same.
+        for release in json("api/v1/releases/index.json")["items"].as_array().unwrap() {
+            let version = release["version"].as_str().unwrap();
+            let own = json(&format!("api/v1/releases/{version}/index.json"));
+            assert_eq!(own["record"], release["record"], "{version}");
+            if let Some(record) = release["record"].as_str() {
+                assert_eq!(json(&format!("api/v1/records/{record}/index.json"))["id"], record);
+            }
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    assert!(writing.await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn two_exports_do_not_write_at_once() {
+    let server = every_state().await;
+    let directory = tempfile::tempdir().unwrap();
+    let lock = fs::File::open(directory.path()).unwrap();
+    lock.lock().unwrap();
+    let refused = run(&server, directory.path()).await.unwrap_err().to_string();
+    assert!(refused.contains("another export"), "{refused}");
+    drop(lock);
+    run(&server, directory.path()).await.unwrap();
+}
