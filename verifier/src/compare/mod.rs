@@ -1,11 +1,11 @@
 //! The compare room: two files or directories in, a verdict and its explanation out.
 //!
 //! The door is [`compare`]; [`explain`] is its second half on its own, for when there is no rebuilt
-//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed; [`replay`] packs
-//! the rebuilt one again with the order, times and owners of the published one. The verdict comes from
-//! bytes: equal digests are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened,
-//! both sides at once, in one streaming pass that hashes members and drops the identical ones unseen.
-//! The tree of [`Difference`]s only explains.
+//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed; [`replay`]
+//! packs the rebuilt one again with the order, times and owners of the published one. The verdict
+//! comes from bytes: equal digests are [`Tier::Bitwise`] and nothing is opened. Only what is
+//! unequal is opened, both sides at once, in one streaming pass that hashes members and drops the
+//! identical ones unseen. The tree of [`Difference`]s only explains.
 //!
 //! This room never uses the network, a process, a database or the clock (a deadline is given with
 //! the [`Limits`]; one text difference also stops trying to be small after five seconds). It never

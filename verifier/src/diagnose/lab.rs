@@ -1,5 +1,5 @@
-//! Trials: rebuilds of a varied recipe, in two halves, so that an archive that fits is made once and
-//! then compressed in every way. No more than so many, and not for longer than so long.
+//! Trials: rebuilds of a varied recipe, in two halves, so that an archive that fits is made once
+//! and then compressed in every way. No more than so many, and not for longer than so long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -120,9 +120,9 @@ impl<'a> Lab<'a> {
         Ok(Some(found.map(|digest| (digest, work))))
     }
 
-    /// Compresses the archive that lies in `made`, which came out with `payload`. Gives the names of
-    /// those `wanted` files that came out; nothing inside if it does not build; nothing at all if there
-    /// is no more time for trials.
+    /// Compresses the archive that lies in `made`, which came out with `payload`. Gives the names
+    /// of those `wanted` files that came out; nothing inside if it does not build; nothing at all
+    /// if there is no more time for trials.
     pub async fn compress(
         &mut self,
         payload: &Set<'_>,

@@ -1,5 +1,5 @@
-//! What a release may have been made with instead: the closed list of config/variations.toml, as far
-//! as it is about a recipe, and the sets of variations in the order of their size. Pure.
+//! What a release may have been made with instead: the closed list of config/variations.toml, as
+//! far as it is about a recipe, and the sets of variations in the order of their size. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,8 +107,8 @@ pub struct Space {
 }
 
 impl Space {
-    /// Reads the list `text`, as far as it is about `recipe`; `is_there` says which environments can
-    /// be had.
+    /// Reads the list `text`, as far as it is about `recipe`; `is_there` says which environments
+    /// can be had.
     pub fn read(
         text: &str,
         recipe: &Recipe,

@@ -47,8 +47,8 @@ impl Recipe {
         recipe
     }
 
-    /// Its steps up to the one that makes the archive before compression, with no output and nothing
-    /// traced; none if no step says which file that is.
+    /// Its steps up to the one that makes the archive before compression, with no output and
+    /// nothing traced; none if no step says which file that is.
     pub fn until_payload(&self) -> Option<Recipe> {
         let last = self.payload_step()?;
         let mut recipe = self.clone();
@@ -58,8 +58,8 @@ impl Recipe {
         Some(recipe)
     }
 
-    /// Its steps after that one, which find the archive as if they had been run before: `/source` is
-    /// to be the first half's work directory. Only these `outputs` are wanted.
+    /// Its steps after that one, which find the archive as if they had been run before: `/source`
+    /// is to be the first half's work directory. Only these `outputs` are wanted.
     pub fn from_payload(&self, version: &Version, outputs: &[String]) -> Option<Recipe> {
         let last = self.payload_step()?;
         let payload = self.steps.get(last)?.payload.clone()?;
