@@ -21,9 +21,11 @@ mod rebuild;
 mod record;
 mod replay;
 mod request;
+mod retention;
 mod sbom;
 mod source;
 mod tidy;
+mod webhook;
 mod witness;
 
 use tests::{Place, Scene};

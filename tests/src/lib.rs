@@ -14,6 +14,7 @@ pub mod genuine;
 pub mod host_tree;
 pub mod leftovers;
 pub mod ran;
+pub mod receiver;
 pub mod scene;
 pub mod signer;
 pub mod source;
@@ -21,5 +22,6 @@ pub mod spdx;
 
 pub use fixture::{Fixture, Place};
 pub use ran::Ran;
+pub use receiver::{Receiver, Reply};
 pub use scene::Scene;
 pub use signer::Signer;

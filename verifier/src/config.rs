@@ -20,7 +20,8 @@ use url::Url;
 
 use self::written::Written;
 use crate::authenticate::witness::{Place, Witness};
-use crate::{environment, logging, server};
+use crate::webhook::{self, Webhook};
+use crate::{environment, logging, retention, server};
 
 pub use reload::Reloaded;
 
@@ -40,6 +41,11 @@ pub struct Config {
     pub witnesses: Witnesses,
     pub queue: Queue,
     pub server: server::Settings,
+    /// How long byproducts are kept.
+    pub retention: retention::Policy,
+    /// Who is told of changes.
+    #[serde(deserialize_with = "webhook::webhooks")]
+    pub webhooks: Vec<Webhook>,
     pub request: Request,
     pub log: Log,
     /// What was written, of which all this was made.
@@ -425,6 +431,8 @@ mod tests {
         assert_eq!(format!("{:?}", shipped.witnesses), format!("{:?}", built_in.witnesses));
         assert_eq!(format!("{:?}", shipped.queue), format!("{:?}", built_in.queue));
         assert_eq!(shipped.server, built_in.server);
+        assert_eq!(shipped.retention, built_in.retention);
+        assert_eq!(shipped.webhooks, built_in.webhooks);
         assert_eq!(shipped.log, built_in.log);
         assert_eq!(format!("{:?}", shipped.request), format!("{:?}", built_in.request));
         assert_eq!(shipped.source.repository, built_in.source.repository);

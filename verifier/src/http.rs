@@ -1,9 +1,12 @@
-//! The one module that opens outbound sockets: GET with bounds on size, time and redirects.
+//! The one module that opens outbound sockets: GET with bounds on size, time and redirects; and
+//! POST to webhooks (`http/post.rs`).
 //!
 //! It promises: never more than `size_bytes_max` bytes, never longer than `seconds_max`, no
 //! redirect to another host or from https to http, and plain http only where the caller says that
 //! the bytes are checked by hash or the host is loopback. It never judges what it fetched.
 
+mod address;
+mod post;
 mod service;
 
 use std::io;
@@ -19,6 +22,7 @@ use reqwest::{Method, Response, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
+pub use post::{Answered, Post, PostError, Reach, Sender};
 pub use reqwest::Method as HttpMethod;
 pub use service::{Answer, Stream};
 

@@ -29,6 +29,7 @@ pub mod release;
 pub mod replay;
 pub mod source;
 pub mod version;
+pub mod webhook;
 // The edges: sockets, processes, disk, terminal, settings.
 pub mod clock;
 pub mod config;
@@ -38,6 +39,7 @@ pub mod journal;
 pub mod logging;
 pub mod process;
 pub mod progress;
+pub mod retention;
 pub mod scratch;
 pub mod server;
 pub mod supervisor;

@@ -118,6 +118,9 @@ pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode
 /// shows.
 pub fn check(config: &Config) -> anyhow::Result<ExitCode> {
     config.store_path()?;
+    for webhook in &config.webhooks {
+        webhook.key()?;
+    }
     let state = &config.state.directory;
     std::fs::create_dir_all(state)
         .with_context(|| format!("make state.directory {}", state.display()))?;

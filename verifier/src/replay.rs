@@ -146,12 +146,11 @@ impl Bench<'_> {
         command: &str,
     ) -> anyhow::Result<ReplayOutcome> {
         let tar = self.scratch.file(&format!("{name}.replayed.tar"));
-        let Some(payload) = self.payload()? else {
-            let reason = "a later step changed or removed the archive before compression";
-            return Ok(ReplayOutcome::Refused { reason: reason.to_owned() });
-        };
-        let paths = (file.path.clone(), payload, tar.clone());
-        let packed = tokio::task::spawn_blocking(move || pack(&paths.0, &paths.1, &paths.2));
+        let (published, payloads, into) = (file.path.clone(), self.payloads(), tar.clone());
+        let packed = tokio::task::spawn_blocking(move || match unchanged(&payloads)? {
+            Some(payload) => pack(&published, payload, &into),
+            None => Ok(Err("a later step changed the archive before compression".to_owned())),
+        });
         let taken = match packed.await.context("pack the archive again")?? {
             Ok(taken) => taken,
             Err(reason) => return Ok(ReplayOutcome::Refused { reason }),
@@ -175,23 +174,12 @@ impl Bench<'_> {
         })
     }
 
-    /// The archive before compression, if it is still what the step reported.
-    fn payload(&self) -> anyhow::Result<Option<PathBuf>> {
+    /// The archives before compression, with the digests that the steps reported.
+    fn payloads(&self) -> Vec<(PathBuf, Digest)> {
         let steps = &self.definition.internal_parameters.steps;
         let paths = steps.iter().filter_map(|step| step.payload.as_ref());
-        for (path, artifact) in paths.zip(&self.rebuild.payloads) {
-            let place = self.work.join(path);
-            let is_file = fs::symlink_metadata(&place).is_ok_and(|found| found.is_file());
-            if !is_file {
-                continue;
-            }
-            let (sha256, _) = Digest::of_file(&place)
-                .with_context(|| format!("read the rebuilt {}", artifact.name))?;
-            if sha256 == artifact.sha256 {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
+        let digests = self.rebuild.payloads.iter().map(|artifact| artifact.sha256);
+        paths.map(|path| self.work.join(path)).zip(digests).collect()
     }
 
     /// Runs `command` on the tar; gives the path of what it wrote.
@@ -215,6 +203,17 @@ impl Bench<'_> {
         }
         Ok(replayed)
     }
+}
+
+/// The first archive that is still what its step reported.
+fn unchanged(payloads: &[(PathBuf, Digest)]) -> anyhow::Result<Option<&Path>> {
+    for (path, digest) in payloads {
+        let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        if is_file && Digest::of_file(path).context("read the rebuilt archive")?.0 == *digest {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Packs the archive again; the inner `Err` says why it cannot be.

@@ -4,7 +4,7 @@ use super::{Config, Rebuild};
 
 /// Keys, and sections that end in a dot, whose values are looked at anew each time they are
 /// needed. `queue.lease` is not one of them: a worker that beats by the old one would be given up.
-const RELOADABLE: [&str; 11] = [
+const RELOADABLE: [&str; 12] = [
     "feed.interval",
     "feed.requests_per_day",
     "feed.since",
@@ -12,6 +12,7 @@ const RELOADABLE: [&str; 11] = [
     "queue.park",
     "queue.wait",
     "rebuild.limits.",
+    "retention.",
     "server.anonymous_requests",
     "server.requests_per_hour_each",
     "server.requests_per_hour_total",

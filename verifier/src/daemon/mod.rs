@@ -1,11 +1,13 @@
-//! The daemon: watches python.org, queues releases, works the queue off, for years.
+//! The daemon: watches python.org, queues releases, works the queue off, tells webhooks, for years.
 //!
 //! Timers enqueue; only the worker runs the line. It can be killed at any moment: everything that
 //! was promised to anybody is in the store before it is promised, and a job whose worker died runs
 //! again. Several daemons may work on one store; fences keep them from recording twice.
 
+mod deliver;
 mod reaper;
 mod reload;
+mod retain;
 mod vigil;
 mod watch;
 mod worker;
@@ -40,6 +42,8 @@ pub struct Daemon {
     pub line: Line,
     /// Notified when a job was queued.
     pub wake: Arc<Notify>,
+    /// The webhooks that it tells.
+    couriers: deliver::Couriers,
     /// Why it is not fit for service, in sentences; the reaper looks.
     pub troubles: Arc<Mutex<Vec<String>>>,
     /// The settings that hold now; `line.config` has those of when this value was made.
@@ -56,10 +60,12 @@ impl Daemon {
         line.store.check_integrity().await?;
         // Making one removes what runs that were killed have left.
         drop(line.scratch()?);
+        let couriers = deliver::Couriers::new(&line.config.webhooks, &line.store).await?;
         let config = Arc::new(signal::Sender::new(line.config.clone()));
         let gate = Arc::new(Gate::new(&line.config.server));
         let daemon = Daemon {
             line,
+            couriers,
             wake: Arc::new(Notify::new()),
             troubles: Arc::new(Mutex::new(vec!["it has only just begun".to_owned()])),
             config,
@@ -78,6 +84,8 @@ impl Daemon {
         parts.spawn(worker::work(self.clone(), stop.clone()));
         parts.spawn(watch::watch(self.clone(), stop.clone()));
         parts.spawn(reaper::reap(self.clone(), stop.clone()));
+        parts.spawn(retain::retain(self.clone(), stop.clone()));
+        parts.spawn(deliver::deliver(self.clone(), stop.clone()));
         parts.spawn(vigil::keep(self.clone(), stop.clone()));
         let mut stopping = stop;
         let first = tokio::select! {
@@ -99,6 +107,8 @@ impl Daemon {
     pub async fn once(&self, stop: signal::Receiver<bool>) -> anyhow::Result<()> {
         let looked = watch::round(self).await;
         worker::drain(self, stop).await;
+        deliver::round(self).await;
+        retain::round(self).await;
         looked
     }
 
@@ -186,6 +196,11 @@ async fn beating(daemon: &Daemon, lease: &Lease) -> LeaseLost {
             },
         }
     }
+}
+
+/// Random enough to spread what is tried again, from 0 to 1: the tail of a UUID.
+fn fraction() -> f64 {
+    (uuid::Uuid::now_v7().as_u128() & 0xffff) as f64 / 65536.0
 }
 
 /// Ends when the daemon is told to stop; also when nobody is left who could tell it.

@@ -218,8 +218,6 @@ async fn again(daemon: &Daemon, lease: &Lease, error: &str) -> anyhow::Result<()
     if lasts.is_some_and(|lasts| lasts >= queue.park) {
         return park(daemon, lease, error, AlarmKind::JobParked).await;
     }
-    // Random enough to spread jobs: the tail of a UUID.
-    let fraction = (uuid::Uuid::now_v7().as_u128() & 0xffff) as f64 / 65536.0;
-    let due = now + retry_delay(queue.retry, lease.attempts, fraction);
+    let due = now + retry_delay(queue.retry, lease.attempts, super::fraction());
     daemon.line.store.retry(lease, error, Some(due)).await
 }

@@ -7,8 +7,7 @@ use atom_syndication::{
 use jiff::Timestamp;
 
 use super::site::{Caching, POLICY, Resource, Shown};
-use crate::record::VerdictName;
-use crate::store::ChangeNews;
+use crate::store::{ChangeNews, FileStanding};
 
 /// The most entries of a feed, the newest ones.
 const ENTRIES_MAX: u32 = 100;
@@ -96,13 +95,19 @@ fn entry(shown: &Shown, news: &ChangeNews) -> anyhow::Result<Entry> {
 
 /// One sentence a file.
 fn files(news: &ChangeNews) -> String {
-    let sentence = |(name, verdict): &(String, VerdictName)| match verdict {
-        VerdictName::Reproduced => format!("{name} is reproduced bit for bit."),
-        VerdictName::Different => format!("{name} differs from what its tag produces."),
-        VerdictName::NotBuilt => format!("{name} could not be rebuilt: its tag does not build."),
+    let sentence = |(name, file): &(String, FileStanding)| match file {
+        FileStanding::Reproduced => format!("{name} is reproduced bit for bit."),
+        FileStanding::Replayed => format!(
+            "{name} is reproduced once replayed: bit for bit with the order, times and owners of \
+             the published archive; every content is rebuilt."
+        ),
+        FileStanding::Different => format!("{name} differs from what its tag produces."),
+        FileStanding::NotBuilt => format!("{name} could not be rebuilt: its tag does not build."),
     };
     let sentences: Vec<String> = news.files.iter().map(sentence).collect();
-    let reproduced = news.files.iter().all(|(_, verdict)| *verdict == VerdictName::Reproduced);
+    let came_out =
+        |file: &FileStanding| matches!(file, FileStanding::Reproduced | FileStanding::Replayed);
+    let reproduced = news.files.iter().all(|(_, file)| came_out(file));
     let disputed = reproduced && news.change.status == "fail";
     let dispute = disputed.then_some(" But a claim about it disagrees: see the evidence.");
     sentences.join(" ") + dispute.unwrap_or_default()

@@ -6,8 +6,8 @@ use shields::{BadgeParams, BadgeStyle, render_badge_svg};
 
 use super::site::{Caching, POLICY, Resource};
 use crate::queue::JobState;
-use crate::record::{RecordStatus, VerdictName};
-use crate::store::{Standing, Store};
+use crate::record::RecordStatus;
+use crate::store::{FileStanding, Standing, Store};
 use crate::version::Version;
 
 /// Behind the label.
@@ -109,11 +109,14 @@ pub fn of_release(standing: &Standing) -> Badge {
 
 fn concluded(status: RecordStatus, standing: &Standing) -> (String, Tone) {
     let files = &standing.files;
-    let count = |verdict| files.iter().filter(|(_, found)| *found == Some(verdict)).count();
-    let (reproduced, different) = (count(VerdictName::Reproduced), count(VerdictName::Different));
+    let count = |file| files.iter().filter(|(_, found)| *found == Some(file)).count();
+    let (replayed, different) = (count(FileStanding::Replayed), count(FileStanding::Different));
+    let reproduced = count(FileStanding::Reproduced) + replayed;
+    // One file that had to be replayed is enough to say so.
+    let word = if replayed > 0 { "replayed" } else { "reproduced" };
     let total = files.len();
     match status {
-        RecordStatus::Pass => (format!("reproduced {reproduced}/{total}"), Tone::Good),
+        RecordStatus::Pass => (format!("{word} {reproduced}/{total}"), Tone::Good),
         RecordStatus::NotBuilt => ("not built".to_owned(), Tone::NotBuilt),
         // Every file came out, and yet somebody claims something else about them.
         RecordStatus::Fail if different == 0 => ("claims disagree".to_owned(), Tone::Bad),
@@ -142,9 +145,10 @@ pub fn of_file(standing: &Standing, name: &str) -> Option<Badge> {
         None => return None,
     };
     let (message, tone) = match verdict {
-        Some(VerdictName::Reproduced) => ("reproduced".to_owned(), Tone::Good),
-        Some(VerdictName::Different) => ("differs".to_owned(), Tone::Bad),
-        Some(VerdictName::NotBuilt) => ("not built".to_owned(), Tone::NotBuilt),
+        Some(FileStanding::Reproduced) => ("reproduced".to_owned(), Tone::Good),
+        Some(FileStanding::Replayed) => ("replayed".to_owned(), Tone::Good),
+        Some(FileStanding::Different) => ("differs".to_owned(), Tone::Bad),
+        Some(FileStanding::NotBuilt) => ("not built".to_owned(), Tone::NotBuilt),
         None => unconcluded(standing),
     };
     Some(Badge { label: name.to_owned(), message, tone })

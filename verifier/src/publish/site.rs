@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{atom, badge, stored};
+use super::{atom, badge, pages, stored};
 use crate::store::Store;
 
 /// The longest path that is looked at, in bytes.
@@ -29,6 +29,8 @@ pub struct Shown {
     pub public_url: Url,
     /// Directory with one directory of reports a record.
     pub reports: PathBuf,
+    /// Directory with one journal a job.
+    pub journals: PathBuf,
 }
 
 impl Shown {
@@ -99,6 +101,6 @@ pub async fn resource(shown: &Shown, path: &str) -> anyhow::Result<Option<Resour
             None => Ok(None),
         },
         ["records", id, "reports", name] => stored::resource(shown, id, name).await,
-        _ => Ok(None),
+        parts => pages::resource(shown, parts).await,
     }
 }

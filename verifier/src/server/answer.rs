@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rebuilder::Digest;
@@ -91,6 +91,12 @@ async fn conditional(response: Response, known: Option<&HeaderValue>) -> Respons
 /// The strong entity tag of these bytes.
 pub fn entity_tag(bytes: &[u8]) -> String {
     format!("\"{}\"", &Digest::of(bytes).to_string()[..32])
+}
+
+/// Whether a client says that it has what `tag` stands for.
+pub fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    known.is_some_and(|known| names(known, tag))
 }
 
 /// Whether a list of entity tags names `tag`; weakly compared (RFC 9110, section 13.1.2).

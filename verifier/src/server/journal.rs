@@ -2,21 +2,38 @@
 //!
 //! Only whole lines are read. A line that cannot be understood is passed over.
 
-use std::io::SeekFrom;
+use std::io::{Read, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::task::spawn_blocking;
+
+use crate::retention::{self, Kept};
 
 /// Read at once; a longer line is passed over.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A journal and where reading goes on.
 pub struct Journal {
-    file: File,
+    source: Source,
     offset: u64,
+}
+
+enum Source {
+    /// Its job may still run.
+    Growing(File),
+    /// Its job was over long ago.
+    Compressed(Compressed),
+}
+
+/// A compressed journal is read from its beginning on, and once.
+struct Compressed {
+    reader: Box<dyn Read + Send>,
+    /// What was read and not yet passed.
+    rest: Vec<u8>,
 }
 
 /// A line of a journal.
@@ -74,32 +91,95 @@ impl Journal {
         // The store made the id; that no other name reaches the file system is sure here.
         uuid::Uuid::try_parse(job).with_context(|| format!("{job:?} is no job's id"))?;
         let path = directory.join(format!("{job}.ndjson"));
-        let opened = match File::open(&path).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened,
+        let opening = format!("open {}", path.display());
+        let opened = spawn_blocking(move || retention::open(&path)).await;
+        let (source, offset) = match opened.context("open a journal")?.context(opening)? {
+            None => return Ok(None),
+            Some(Kept::Plain(file)) => {
+                let mut file = File::from_std(file);
+                let offset = if begins_line(&mut file, offset).await? { offset } else { 0 };
+                (Source::Growing(file), offset)
+            }
+            Some(Kept::Compressed(file)) => {
+                let opened = spawn_blocking(move || Compressed::open(file, offset)).await;
+                let (source, offset) =
+                    opened.context("read a journal")?.context("read a journal")?;
+                (Source::Compressed(source), offset)
+            }
         };
-        let mut file = opened.with_context(|| format!("open {}", path.display()))?;
-        let offset = if begins_line(&mut file, offset).await? { offset } else { 0 };
-        Ok(Some(Journal { file, offset }))
+        Ok(Some(Journal { source, offset }))
     }
 
     /// The next whole lines; none if there are none yet.
     pub async fn lines(&mut self) -> anyhow::Result<Vec<Line>> {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         loop {
-            chunk.clear();
-            self.file.seek(SeekFrom::Start(self.offset)).await.context("read a journal")?;
-            let mut rest = (&mut self.file).take(CHUNK_BYTES as u64);
-            rest.read_to_end(&mut chunk).await.context("read a journal")?;
+            let chunk = self.source.chunk(self.offset).await.context("read a journal")?;
             let whole = chunk.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
             let lines = lines(&chunk[..whole], self.offset);
             // A chunk without an end of line is part of a line that is too long.
             let passed = if whole == 0 && chunk.len() == CHUNK_BYTES { CHUNK_BYTES } else { whole };
+            self.source.pass(passed, chunk);
             self.offset += passed as u64;
             if passed == 0 || !lines.is_empty() {
                 return Ok(lines);
             }
         }
+    }
+}
+
+impl Source {
+    /// What comes at `offset`, which is where [`Source::pass`] left off.
+    async fn chunk(&mut self, offset: u64) -> std::io::Result<Vec<u8>> {
+        match self {
+            Source::Growing(file) => {
+                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                file.seek(SeekFrom::Start(offset)).await?;
+                file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await?;
+                Ok(chunk)
+            }
+            Source::Compressed(compressed) => {
+                let nothing = Compressed { reader: Box::new(std::io::empty()), rest: Vec::new() };
+                let taken = std::mem::replace(compressed, nothing);
+                let (taken, chunk) = spawn_blocking(move || taken.chunk()).await??;
+                *compressed = taken;
+                Ok(chunk)
+            }
+        }
+    }
+
+    /// The first `length` bytes of `chunk` were read.
+    fn pass(&mut self, length: usize, chunk: Vec<u8>) {
+        match self {
+            // It seeks.
+            Source::Growing(_) => {}
+            Source::Compressed(compressed) => compressed.rest = chunk[length..].to_vec(),
+        }
+    }
+}
+
+impl Compressed {
+    /// Goes to `offset`, or to the beginning if no line begins there.
+    fn open(file: std::fs::File, offset: u64) -> std::io::Result<(Compressed, u64)> {
+        let again = file.try_clone()?;
+        let mut reader = Kept::Compressed(file).reader()?;
+        if offset > 0 {
+            std::io::copy(&mut reader.by_ref().take(offset - 1), &mut std::io::sink())?;
+            let mut before = [0];
+            let read = reader.read(&mut before)?;
+            if read == 1 && before == *b"\n" {
+                return Ok((Compressed { reader, rest: Vec::new() }, offset));
+            }
+        }
+        std::io::Seek::rewind(&mut &again)?;
+        let reader = Kept::Compressed(again).reader()?;
+        Ok((Compressed { reader, rest: Vec::new() }, 0))
+    }
+
+    fn chunk(mut self) -> std::io::Result<(Compressed, Vec<u8>)> {
+        let mut chunk = std::mem::take(&mut self.rest);
+        let missing = CHUNK_BYTES.saturating_sub(chunk.len()) as u64;
+        self.reader.by_ref().take(missing).read_to_end(&mut chunk)?;
+        Ok((self, chunk))
     }
 }
 
@@ -155,6 +235,42 @@ mod tests {
         for nonsense in [second - 1, 1 << 40] {
             let opened = Journal::open(directory.path(), JOB, nonsense).await.unwrap();
             assert_eq!(texts(&mut opened.unwrap()).await, ["a"], "{nonsense}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_compressed_journal_is_read_as_if_it_were_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(format!("{JOB}.ndjson"));
+        let line = |text: &str| format!(r#"{{"at":"t","kind":"log","text":"{text}"}}"#);
+        let long = line(&"x".repeat(2 * CHUNK_BYTES));
+        let many: String = (0..20_000).map(|number| line(&number.to_string()) + "\n").collect();
+        let text = format!("{}\n{long}\nnonsense\n{many}{}", line("a"), line("cut"));
+        std::fs::write(&path, text).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            let mut journal = Journal::open(directory.path(), JOB, 0).await.unwrap().unwrap();
+            let mut found = Vec::new();
+            loop {
+                let lines = journal.lines().await.unwrap();
+                if lines.is_empty() {
+                    break;
+                }
+                found.extend(lines.into_iter().map(|line| (line.end, line.entry.text)));
+            }
+            assert_eq!(found.len(), 20_001);
+            all.push(found);
+            if path.exists() {
+                retention::compress(&path).unwrap();
+            }
+        }
+        assert!(all[0] == all[1], "the same lines at the same places");
+        let (end, _) = &all[0][10_000];
+        let mut journal = Journal::open(directory.path(), JOB, *end).await.unwrap().unwrap();
+        assert_eq!(texts(&mut journal).await[0], all[0][10_001].1);
+        for nonsense in [end - 1, 1 << 40] {
+            let opened = Journal::open(directory.path(), JOB, nonsense).await.unwrap();
+            assert_eq!(texts(&mut opened.unwrap()).await[0], "a", "{nonsense}");
         }
     }
 

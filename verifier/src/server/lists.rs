@@ -2,16 +2,17 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::cursor::{Page, Part};
 use super::model::{
-    AlarmListed, ArtifactListed, ArtifactShown, JobShown, ObservationListed, RecordListed,
-    ReleaseListed,
+    AlarmListed, ArtifactListed, ArtifactShown, DeliveryListed, JobShown, ObservationListed,
+    RecordListed, ReleaseListed,
 };
 use super::problem::Problem;
-use super::{Shared, cursor};
+use super::{Shared, cursor, token};
 use crate::queue::JobState;
 use crate::version::Version;
 
@@ -165,4 +166,18 @@ pub async fn alarms(State(app): Shared, Query(asked): Query<Paging>) -> Listed<A
     let mut open = app.site.store.alarms().await?;
     open.retain(|alarm| alarm.id > after);
     Ok(Json(part.page(open, |alarm| alarm.id.to_string(), AlarmListed::from)))
+}
+
+/// What webhooks were told or are to be told, newest first; for operators.
+#[utoipa::path(get, path = "/api/v1/deliveries", params(Paging), security(("token" = [])),
+    responses((status = 200, body = Page<DeliveryListed>)))]
+pub async fn deliveries(
+    State(app): Shared,
+    headers: HeaderMap,
+    Query(asked): Query<Paging>,
+) -> Listed<DeliveryListed> {
+    token::operator(&app.site.store, &headers).await?;
+    let part = Part::of("deliveries", asked.cursor.as_deref(), asked.limit)?;
+    let rows = app.site.store.deliveries(part.after_number()?, part.rows).await?;
+    Ok(Json(part.page(rows, |row| row.seq.to_string(), DeliveryListed::from)))
 }

@@ -17,6 +17,7 @@ mod memory;
 mod model;
 mod openapi;
 mod problem;
+mod reports;
 mod requests;
 mod singles;
 mod site;
@@ -82,6 +83,7 @@ impl Site {
             store: self.store.clone(),
             public_url: self.settings.public_url.clone(),
             reports: self.reports.clone(),
+            journals: self.journals.clone(),
         }
     }
 }
@@ -118,7 +120,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The URL of `path`, which begins with a slash, as people reach it.
-    fn public(&self, path: &str) -> String {
+    pub(crate) fn public(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 }

@@ -9,7 +9,8 @@ use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::queue::{Job, JobState, Why};
 use crate::release::Release;
-use crate::store::{ArtifactRow, RecordRow, ReleaseRow};
+use crate::store::{ArtifactRow, DeliveryRow, DeliveryState, RecordRow, ReleaseRow};
+use crate::webhook::message_id;
 
 /// What a client wants.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -234,6 +235,9 @@ pub struct ArtifactShown {
     /// Whether the newest record that knows the file says that the tag gives its bytes; null if no
     /// record knows it.
     pub reproduced: Option<bool>,
+    /// How close that came: `bitwise`, or `replayed` (with order, times and owners of the published
+    /// archive); what else there is if it did not.
+    pub tier: Option<String>,
     /// That record.
     pub record: Option<String>,
     /// What records say of the file, the newest first.
@@ -248,6 +252,7 @@ impl ArtifactShown {
         ArtifactShown {
             sha256: sha256.to_string(),
             reproduced: newest.as_ref().map(|row| row.verdict == "reproduced"),
+            tier: newest.as_ref().and_then(|row| row.tier.clone()),
             record: newest.map(|row| row.record),
             items: page.items,
             next: page.next,
@@ -317,6 +322,46 @@ impl From<Alarm> for AlarmListed {
             subject: alarm.subject,
             detail: alarm.detail,
             opened: alarm.opened,
+        }
+    }
+}
+
+/// What a webhook was told, or is to be told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryListed {
+    /// The webhook's name.
+    pub webhook: String,
+    /// The `webhook-id` of the message, the same at every attempt.
+    pub message: String,
+    /// The release whose status changed.
+    pub version: String,
+    /// What its status became.
+    pub status: String,
+    /// `due`, `delivered` or `failed`.
+    #[schema(value_type = String)]
+    pub state: DeliveryState,
+    /// Attempts that were begun.
+    pub attempts: u32,
+    /// When it is sent next, at the earliest; null if it is over.
+    pub due: Option<Timestamp>,
+    /// When it was delivered or given up.
+    pub finished: Option<Timestamp>,
+    /// What the last attempt came to.
+    pub answer: Option<String>,
+}
+
+impl From<DeliveryRow> for DeliveryListed {
+    fn from(row: DeliveryRow) -> DeliveryListed {
+        DeliveryListed {
+            webhook: row.webhook,
+            message: message_id(&row.change.record),
+            version: row.change.version.to_string(),
+            status: row.change.status,
+            state: row.state,
+            attempts: row.attempts,
+            due: (row.state == DeliveryState::Due).then_some(row.due),
+            finished: row.finished,
+            answer: row.answer,
         }
     }
 }

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{self, Problem};
-use super::{App, events, health, lists, requests, singles};
+use super::{App, events, health, lists, reports, requests, singles};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -32,11 +32,14 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(singles::log))
         .routes(routes!(lists::records))
         .routes(routes!(singles::record))
+        .routes(routes!(reports::list))
+        .routes(routes!(reports::report))
         .routes(routes!(lists::releases))
         .routes(routes!(singles::release))
         .routes(routes!(lists::artifacts))
         .routes(routes!(lists::observations))
         .routes(routes!(lists::alarms))
+        .routes(routes!(lists::deliveries))
         .routes(routes!(singles::status))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -46,6 +46,17 @@ pub async fn bearer(store: &Store, headers: &HeaderMap) -> Result<Option<Bearer>
     found.map(Some).ok_or_else(refused)
 }
 
+/// An operator, or nobody gets any further.
+pub async fn operator(store: &Store, headers: &HeaderMap) -> Result<Bearer, Problem> {
+    let refused = |status| Problem::new(status, "this needs a token of the scope operate");
+    let bearer = bearer(store, headers).await?;
+    let bearer = bearer.ok_or_else(|| refused(StatusCode::UNAUTHORIZED))?;
+    match bearer.scope {
+        Scope::Operate => Ok(bearer),
+        Scope::Request => Err(refused(StatusCode::FORBIDDEN)),
+    }
+}
+
 fn is_well_formed(token: &str) -> bool {
     let secret = token.strip_prefix(PREFIX).unwrap_or_default();
     secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -7,11 +7,13 @@
 //! writes is there as a whole or not at all.
 
 mod backup;
+mod deliveries;
 mod notices;
 mod pages;
 mod queue;
 mod records;
 mod releases;
+mod shown;
 mod sight;
 mod standing;
 mod tokens;
@@ -30,11 +32,13 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 pub use backup::{Copied, back_up, restore};
+pub use deliveries::{DeliveryRow, DeliveryState};
 pub use notices::{NOTICE, notice_of};
 pub use pages::Totals;
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
-pub use standing::{ChangeNews, JobStanding, Standing};
+pub use shown::{LiveJob, ReleaseLine};
+pub use standing::{ChangeNews, FileStanding, JobStanding, Standing};
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};
 

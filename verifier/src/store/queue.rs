@@ -460,7 +460,7 @@ fn held(rows: u64, lease: &Lease) -> anyhow::Result<()> {
     Err(LeaseLost { job: lease.job.clone() }.into())
 }
 
-fn job(row: &SqliteRow) -> anyhow::Result<Job> {
+pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {
     let moment = |name: &str| -> anyhow::Result<Option<Timestamp>> {
         row.try_get::<Option<i64>, _>(name)?.map(time).transpose()
     };

@@ -107,6 +107,15 @@ impl Store {
         row.as_ref().map(parsed).transpose()
     }
 
+    /// Whether a release's status is this record's.
+    pub async fn is_newest(&self, id: &str) -> anyhow::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM releases WHERE record = ?)")
+            .bind(id)
+            .fetch_one(&self.readers)
+            .await
+            .with_context(|| format!("look for record {id}"))
+    }
+
     /// The document of a record, as it was written.
     pub async fn document(&self, id: &str) -> anyhow::Result<Option<String>> {
         sqlx::query_scalar("SELECT document FROM records WHERE id = ?")
@@ -233,9 +242,9 @@ async fn conclude(
     if was.as_deref() == Some(status) {
         return Ok(());
     }
-    sqlx::query(
+    let change: i64 = sqlx::query_scalar(
         "INSERT INTO changes (at_ms, version, series, was, status, record)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
     )
     .bind(clock::now_ms())
     .bind(version.to_string())
@@ -243,10 +252,10 @@ async fn conclude(
     .bind(was)
     .bind(status)
     .bind(record)
-    .execute(&mut **writing)
+    .fetch_one(&mut **writing)
     .await
     .context("keep a change of status")?;
-    Ok(())
+    super::deliveries::owe(writing, change, &version.series()).await
 }
 
 fn parsed(row: &SqliteRow) -> anyhow::Result<Record> {

@@ -3,13 +3,14 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
+use serde::Deserialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::records::change_row;
 use super::{ChangeRow, Store, named, time};
 use crate::queue::JobState;
-use crate::record::{RecordStatus, VerdictName};
+use crate::record::RecordStatus;
 use crate::release::Release;
 use crate::version::Version;
 
@@ -22,11 +23,23 @@ pub struct Standing {
     pub status: Option<RecordStatus>,
     /// The files of its newest record with their verdicts; without one, those that python.org
     /// claims, as far as it was asked.
-    pub files: Vec<(String, Option<VerdictName>)>,
+    pub files: Vec<(String, Option<FileStanding>)>,
     /// Its newest job, over or not.
     pub job: Option<JobStanding>,
     /// When the newest of these facts came to be.
     pub modified: Timestamp,
+}
+
+/// How a file stands: its verdict, in which a replay is a word of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStanding {
+    /// Bit for bit.
+    Reproduced,
+    /// Bit for bit once order, times and owners were taken from the published archive.
+    Replayed,
+    Different,
+    NotBuilt,
 }
 
 /// How a job stands.
@@ -44,7 +57,8 @@ pub struct JobStanding {
 
 const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq, n.finished,
         j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
-        (SELECT json_group_array(json_array(name, verdict) ORDER BY place)
+        (SELECT json_group_array(
+            json_array(name, CASE tier WHEN 'replayed' THEN tier ELSE verdict END) ORDER BY place)
             FROM artifacts WHERE artifacts.seq = n.seq) AS files
     FROM releases AS r
     LEFT JOIN records AS n ON n.id = r.record
@@ -57,14 +71,15 @@ pub struct ChangeNews {
     /// The change.
     pub change: ChangeRow,
     /// The files of its record, with their verdicts.
-    pub files: Vec<(String, VerdictName)>,
+    pub files: Vec<(String, FileStanding)>,
 }
 
 macro_rules! changes {
     ($which:literal) => {
         concat!(
             "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
-                (SELECT json_group_array(json_array(a.name, a.verdict) ORDER BY a.place)
+                (SELECT json_group_array(json_array(a.name,
+                    CASE a.tier WHEN 'replayed' THEN a.tier ELSE a.verdict END) ORDER BY a.place)
                     FROM records AS n JOIN artifacts AS a USING (seq)
                     WHERE n.id = c.record) AS files
             FROM changes AS c ",
@@ -194,7 +209,7 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
     Ok(Standing { version, status, files, job: job(row)?, modified })
 }
 
-fn judged(json: &str) -> anyhow::Result<Vec<(String, Option<VerdictName>)>> {
+fn judged(json: &str) -> anyhow::Result<Vec<(String, Option<FileStanding>)>> {
     serde_json::from_str(json).context("read the files of a record")
 }
 

@@ -1,7 +1,9 @@
 //! Badges as somebody sees them who pastes one: what they say, how long they may be kept, and that
 //! they can be read.
 
+use rebuilder::Digest;
 use reqwest::Method;
+use verifier::compare::Tier;
 use verifier::queue::Why;
 use verifier::record::{Record, RecordStatus, VerdictName};
 
@@ -62,6 +64,36 @@ async fn says(server: &Server, name: &str) -> String {
     let text = |key: &str| json[key].as_str().unwrap().to_owned();
     assert_eq!(format!("{}: {}", text("label"), text("message")), title);
     title
+}
+
+#[tokio::test]
+async fn a_replayed_file_is_never_called_reproduced_and_no_more() {
+    let server = Server::start().await;
+    server.announce(&["3.11.2", "3.9.2"]).await;
+    let mut both = judged("3.11.2", RecordStatus::Pass, [VerdictName::Reproduced; 2]);
+    let mut one = judged("3.9.2", RecordStatus::Pass, [VerdictName::Reproduced; 2]);
+    one.artifacts[1].tier = Some(Tier::Replayed);
+    for artifact in &mut both.artifacts {
+        artifact.tier = Some(Tier::Replayed);
+    }
+    both.artifacts[0].published.sha256 = Digest::of(b"3.11.2");
+    for record in [&both, &one] {
+        server.store.append(record).await.unwrap();
+    }
+    for (name, expected) in [
+        ("3.11.2", "CPython 3.11.2: replayed 2/2"),
+        ("3.9.2", "CPython 3.9.2: replayed 2/2"),
+        ("3.9.2/Python-3.9.2.tgz", "Python-3.9.2.tgz: reproduced"),
+        ("3.9.2/Python-3.9.2.tar.xz", "Python-3.9.2.tar.xz: replayed"),
+    ] {
+        assert_eq!(says(&server, name).await, expected);
+    }
+    let feed = server.get("/feed.atom").await;
+    assert_eq!(feed.text.matches(" is reproduced once replayed: bit for bit with").count(), 3);
+    assert_eq!(feed.text.matches(" is reproduced bit for bit.").count(), 1);
+    let published = both.artifacts[0].published.sha256;
+    let known = server.get(&format!("/api/v1/artifacts/{published}")).await.json();
+    assert_eq!((&known["reproduced"], &known["tier"]), (&true.into(), &"replayed".into()));
 }
 
 #[tokio::test]

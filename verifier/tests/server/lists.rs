@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use rebuilder::Digest;
+use reqwest::Method;
 use verifier::observation::AlarmKind;
 use verifier::queue::Why;
 use verifier::record::VerdictName;
+use verifier::server::fresh_token;
+use verifier::store::Scope;
+use verifier::webhook::Webhook;
 
-use super::site::{Server, record};
+use super::site::{Server, record, sent};
 
 /// The values of `key` of all items of a list, read in parts of three.
 async fn all(server: &Server, path: &str, key: &str) -> Vec<String> {
@@ -111,4 +115,37 @@ async fn what_no_list_understands_is_refused_with_a_sentence() {
     for path in wrong {
         assert!(!server.get(&path).await.problem(400).is_empty(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_log_of_deliveries_is_for_operators() {
+    let server = Server::start().await;
+    let webhook: Webhook = toml::from_str(
+        "name = \"chat\"\nurl = \"https://a.example/hush\"\n\
+         secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+    )
+    .unwrap();
+    server.store.append(&record("3.13.4")).await.unwrap();
+    server.store.set_webhooks(&[webhook]).await.unwrap();
+    for version in ["3.13.5", "3.13.6"] {
+        server.store.append(&record(version)).await.unwrap();
+    }
+    let get = |token: &str| {
+        sent(server.request(Method::GET, "/api/v1/deliveries?limit=1").bearer_auth(token))
+    };
+    server.get("/api/v1/deliveries").await.problem(401);
+    let weak = fresh_token().unwrap();
+    server.store.add_token("weak", Scope::Request, &weak).await.unwrap();
+    get(&weak).await.problem(403);
+    let strong = fresh_token().unwrap();
+    server.store.add_token("strong", Scope::Operate, &strong).await.unwrap();
+    let page = get(&strong).await;
+    let shown = page.json();
+    let first = &shown["items"][0];
+    assert_eq!((&first["version"], &first["state"]), (&"3.13.6".into(), &"due".into()));
+    assert_eq!((&first["webhook"], &first["attempts"]), (&"chat".into(), &0.into()));
+    assert!(first["message"].as_str().unwrap().starts_with("msg_"));
+    assert!(shown["next"].is_string() && !page.text.contains("hush"));
+    let all = server.store.deliveries(None, 9).await.unwrap();
+    assert_eq!(all.len(), 2, "what was before is not told");
 }

@@ -145,7 +145,66 @@ async fn the_committed_description_of_the_api_is_the_one_that_is_served() {
             assert!(method["responses"]["default"].is_null(), "{path}: one by one");
         }
         if methods["get"].is_object() && !path.contains('{') {
-            assert_eq!(server.get(path).await.status, 200, "{path}");
+            let secured = !methods["get"]["security"].is_null();
+            let expected = if secured { 401 } else { 200 };
+            assert_eq!(server.get(path).await.status, expected, "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn reports_of_a_record_are_served_so_that_no_browser_runs_them() {
+    let server = Server::start().await;
+    let record = record("3.13.5");
+    server.store.append(&record).await.unwrap();
+    let list = format!("/api/v1/records/{}/reports", record.id);
+    assert_eq!(server.get(&list).await.json()["reports"], serde_json::json!([]));
+    let long = "a line\n".repeat(100_000);
+    let files = [("build.log", long.as_str()), ("a.html", "<p>a"), ("a.json", "{}")];
+    for (name, text) in files {
+        server.report(&record.id, name, text);
+    }
+    let kinds = ["text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"];
+    // Compressed in between: nobody notices.
+    for _ in 0..2 {
+        let listed = server.get(&list).await.json();
+        let reports = listed["reports"].as_array().unwrap();
+        let names: Vec<&str> = reports.iter().map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["a.html", "a.json", "build.log"]);
+        for (one, kind) in reports.iter().zip(kinds) {
+            let name = one["name"].as_str().unwrap();
+            let url = one["url"].as_str().unwrap();
+            assert_eq!(url, format!("http://127.0.0.1:8470{list}/{name}"));
+            let report = server.get(&format!("{list}/{name}")).await;
+            let (_, text) = files.iter().find(|(file, _)| *file == name).unwrap();
+            assert!(report.text == *text, "{name}");
+            assert_eq!(
+                (report.header("content-type"), one["media_type"].as_str().unwrap()),
+                (kind, kind)
+            );
+            assert_eq!(report.header("x-content-type-options"), "nosniff");
+            assert!(report.header("content-security-policy").starts_with("default-src 'none';"));
+            let known = report.header("etag").to_owned();
+            let request = server.request(Method::GET, &format!("{list}/{name}"));
+            assert_eq!(sent(request.header("if-none-match", known)).await.status, 304);
+        }
+        for (name, _) in files {
+            let path = server.reports.join(&record.id).join(name);
+            if path.exists() {
+                verifier::retention::compress(&path).unwrap();
+            }
+        }
+    }
+    let request = server.request(Method::GET, &format!("{list}/build.log"));
+    let response = request.header("accept-encoding", "gzip, zstd").send().await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "zstd");
+    assert_eq!(response.headers()["vary"], "accept-encoding");
+    let bytes = response.bytes().await.unwrap();
+    assert!(bytes.len() < 2_000 && zstd::decode_all(&bytes[..]).unwrap() == long.as_bytes());
+    for nothing in ["..%2F..%2Frecords.sqlite", "..", "%00", "build.log.zst", "none"] {
+        server.get(&format!("{list}/{nothing}")).await.problem(404);
+    }
+    for id in ["..", "none", "01890a5d-ac96-774b-bcce-b302099a8057"] {
+        server.get(&format!("/api/v1/records/{id}/reports/build.log")).await.problem(404);
     }
 }

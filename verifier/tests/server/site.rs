@@ -23,6 +23,7 @@ pub struct Server {
     pub wake: Arc<Notify>,
     pub reasons: Arc<Mutex<Vec<String>>>,
     pub address: std::net::SocketAddr,
+    pub reports: PathBuf,
     journals: PathBuf,
     client: Client,
     stop: Option<oneshot::Sender<()>>,
@@ -80,13 +81,14 @@ impl Server {
         let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
         let journals = directory.path().join("jobs");
         std::fs::create_dir(&journals).unwrap();
+        let reports = directory.path().join("reports");
         let reasons = Arc::new(Mutex::new(Vec::new()));
         let asked = reasons.clone();
         let wake = Arc::new(Notify::new());
         let site = Site {
             store: store.clone(),
             journals: journals.clone(),
-            reports: directory.path().join("reports"),
+            reports: reports.clone(),
             gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
@@ -105,6 +107,7 @@ impl Server {
             wake,
             reasons,
             address,
+            reports,
             journals,
             client: Client::builder().no_proxy().build().unwrap(),
             stop: Some(stop),
@@ -159,6 +162,13 @@ impl Server {
                 serde_json::json!({"at": "2026-01-01T00:00:00Z", "kind": kind, "text": text});
             writeln!(file, "{line}").unwrap();
         }
+    }
+
+    /// Writes a report of a record.
+    pub fn report(&self, record: &str, name: &str, text: &str) {
+        let directory = self.reports.join(record);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(name), text).unwrap();
     }
 
     /// Ends the job of `version` with a record; gives the record.
