@@ -13,13 +13,14 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::retention;
 
 /// The longest journal; what comes later is not kept.
 const JOURNAL_BYTES_MAX: u64 = 8 << 20;
 /// The longest line of a log; the rest of it is a line of its own.
 const LINE_BYTES_MAX: usize = 4 << 10;
 /// Bytes that are read for the last lines.
-const TAIL_BYTES_MAX: u64 = 256 << 10;
+const TAIL_BYTES_MAX: usize = 256 << 10;
 /// How often a growing log is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
@@ -135,18 +136,11 @@ pub fn last_lines(directory: &Path, job: &str, lines_max: usize) -> anyhow::Resu
     // The store made the id; that no other name reaches the file system is sure here.
     uuid::Uuid::try_parse(job).with_context(|| format!("{job:?} is no job's id"))?;
     let path = directory.join(format!("{job}.ndjson"));
-    let mut file = match File::open(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Tail::default()),
-        opened => opened.with_context(|| format!("open {}", path.display()))?,
+    let reading = || format!("read {}", path.display());
+    let Some(kept) = retention::open(&path).with_context(reading)? else {
+        return Ok(Tail::default());
     };
-    let mut bytes = Vec::new();
-    let read = || -> std::io::Result<bool> {
-        let skipped = file.metadata()?.len().saturating_sub(TAIL_BYTES_MAX);
-        file.seek(SeekFrom::Start(skipped))?;
-        file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(skipped > 0)
-    };
-    let is_cut = read().with_context(|| format!("read {}", path.display()))?;
+    let (bytes, is_cut) = kept.last_bytes(TAIL_BYTES_MAX).with_context(reading)?;
     // After a cut, what the first line was is not known.
     let lines = bytes.split(|byte| *byte == b'\n').skip(usize::from(is_cut));
     let lines: Vec<Told> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
@@ -210,7 +204,11 @@ mod tests {
         let tail = last_lines(directory.path(), job, 2).unwrap();
         let texts: Vec<&str> = tail.lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!((texts, tail.more), (vec!["line 8", "line 9"], true));
-        assert!(!last_lines(directory.path(), job, 10).unwrap().more);
+        let all = last_lines(directory.path(), job, 10).unwrap();
+        assert!(!all.more);
+        retention::compress(&path).unwrap();
+        assert_eq!(last_lines(directory.path(), job, 10).unwrap(), all);
+        assert_eq!(last_lines(directory.path(), job, 2).unwrap(), tail);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
         badges(&mut paths, "latest");
     }
     let fixed = ["/api/openapi.json", "/api/v1/releases", "/api/v1/records", "/feed.atom"];
-    let pages = ["/about", "/queue", "/"];
+    let pages = ["/about", "/api", "/embed", "/queue", "/"];
     paths.extend(fixed.map(str::to_owned));
     paths.extend(pages.map(str::to_owned));
     Ok(paths)

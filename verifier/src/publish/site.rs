@@ -14,12 +14,6 @@ use crate::store::Store;
 const PATH_BYTES_MAX: usize = 512;
 /// Nothing may run, load or frame.
 pub const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
-/// The same for pages: beside the page itself only our own style, images and script, and requests
-/// of that script to our own API.
-pub const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
-    script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
-
 /// What is to be published.
 #[derive(Clone, Debug)]
 pub struct Shown {

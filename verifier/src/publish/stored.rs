@@ -11,7 +11,7 @@ use crate::release::FileName;
 use crate::retention::{self, COMPRESSED, UNFINISHED};
 
 /// A larger file is not served.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// More files of one record are not listed.
 const FILES_MAX: usize = 1_000;
 /// A stored difference report is one document with its style sheet inside. Nothing of it may run or

@@ -155,6 +155,9 @@ async fn a_record_has_its_steps_its_log_and_what_is_stored_with_it() {
     }
     let difference = format!("{path}/reports/Python-3.13.5.tar.xz.difference.html");
     assert!(attributes(&page, "href").contains(&difference.as_str()));
+    let log = world.reports.join(&record.id).join("build.log");
+    verifier::retention::compress(&log).unwrap();
+    assert_eq!(world.page(&path).await, page, "how a report is kept is nobody's business");
     let report = world.resource(&difference).await.unwrap();
     assert_eq!(report.body, b"the difference");
     assert!(report.policy.contains("sandbox"), "a stored document runs nothing");

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use anyhow::Context;
+use tokio::task::spawn_blocking;
+
 use super::state::State;
 use crate::compare::report::{cause_text, grouped};
 use crate::compare::{Cause, Origin, Tier};
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::publish::stored;
 use crate::record::{Record, RecordedArtifact, RecordedExplanation, SizedDigest, VerdictName};
-use crate::release::FileName;
 
 /// Causes of one file.
 const CAUSES_MAX: usize = 40;
@@ -72,11 +74,8 @@ pub struct OriginShown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFile {
     pub name: String,
-    pub size: u64,
     /// What it is, for people.
     pub words: &'static str,
-    /// It is small enough to be sent.
-    pub is_served: bool,
 }
 
 /// Checks of claims that ended alike.
@@ -200,24 +199,13 @@ fn outcome_class(outcome: CheckOutcome) -> &'static str {
 }
 
 /// The stored files of the record `id`, by name. They are byproducts: there may be none any more.
-pub fn reports(directory: &Path, id: &str) -> Vec<ReportFile> {
-    // Only an id that the store made reaches the file system.
-    if uuid::Uuid::try_parse(id).is_err() {
-        return Vec::new();
-    }
-    let Ok(entries) = std::fs::read_dir(directory.join(id)) else { return Vec::new() };
-    let mut files = Vec::new();
-    for entry in entries.flatten().take(REPORTS_MAX) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_file() && name.parse::<FileName>().is_ok() {
-            let words = words(&name);
-            let size = metadata.len();
-            files.push(ReportFile { name, size, words, is_served: size <= stored::FILE_BYTES_MAX });
-        }
-    }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    files
+/// In which form they are kept is not told, as it changes with time.
+pub async fn reports(directory: &Path, id: &str) -> anyhow::Result<Vec<ReportFile>> {
+    let (directory, id) = (directory.to_owned(), id.to_owned());
+    let names = spawn_blocking(move || stored::names(&directory, &id)).await;
+    let names = names.context("list a report")??;
+    let file = |name: String| ReportFile { words: words(&name), name };
+    Ok(names.into_iter().take(REPORTS_MAX).map(file).collect())
 }
 
 /// What a file of a report is, by its name; see `publish::write_report`.

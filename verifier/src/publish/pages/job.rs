@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use askama::Template;
+use tokio::task::spawn_blocking;
 
 use super::files::cut;
 use super::markup::Moment;
@@ -53,7 +55,9 @@ pub async fn job(
     id: &str,
 ) -> anyhow::Result<Option<Page>> {
     let Some(job) = store.job(id).await? else { return Ok(None) };
-    let told = journal::last_lines(journals, &job.id, LINES_MAX)?;
+    let (journals, job_id) = (journals.to_owned(), job.id.clone());
+    let told = spawn_blocking(move || journal::last_lines(&journals, &job_id, LINES_MAX)).await;
+    let told = told.context("read a journal")??;
     let modified = newest([Some(job.created), job.started, job.finished]);
     let page = JobPage {
         frame,

@@ -6,6 +6,7 @@
 
 mod about;
 mod asset;
+mod embed;
 mod files;
 mod job;
 mod markup;
@@ -13,6 +14,7 @@ mod overview;
 mod packed;
 mod queue;
 mod record;
+mod reference;
 mod release;
 mod series;
 mod state;
@@ -76,6 +78,8 @@ pub async fn resource(shown: &Shown, parts: &[&str]) -> anyhow::Result<Option<Re
     let page = match parts {
         [""] => overview::overview(store, &frame(Here::Overview).await?).await?,
         ["queue"] => queue::queue(store, &frame(Here::Queue).await?).await?,
+        ["embed"] => embed::embed(shown, &frame(Here::Badges).await?).await?,
+        ["api"] => reference::reference(&frame(Here::Api).await?)?,
         ["about"] => about::about(&frame(Here::About).await?)?,
         ["releases", version] => {
             let Ok(version) = version.parse() else { return Ok(None) };

@@ -1,21 +1,20 @@
 //! `/records/ID`: one record in full, with what is stored beside it. A record never changes, and
 //! neither does its page, but for byproducts that are not kept for ever.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context;
 use askama::Template;
+use tokio::task::spawn_blocking;
 
 use super::files::{ReportFile, cut, reports};
 use super::markup::duration;
 use super::release::{Found, found, verdict_sentence};
 use super::state::State;
 use super::{Frame, Page};
-use crate::compare::report::grouped;
 use crate::publish::site::{Caching, POLICY, Resource};
 use crate::record::{Record, RecordStatus};
+use crate::retention;
 use crate::store::Store;
 
 /// Unexplained paths of a file, and members that are not the tag's.
@@ -24,7 +23,7 @@ const STEPS_MAX: usize = 64;
 const SCRIPT_LINES_MAX: usize = 200;
 /// Lines of the log that are shown, from its end, and the bytes that are read for them.
 const LOG_LINES_MAX: usize = 40;
-const LOG_BYTES_MAX: u64 = 16 << 10;
+const LOG_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Template)]
 #[template(path = "record.html")]
@@ -62,6 +61,9 @@ pub async fn record(
     let parameters = &record.definition.internal_parameters;
     let variables = parameters.environment.iter().take(STEPS_MAX);
     let milliseconds = record.finished.duration_since(record.started).as_millis();
+    let reports = reports(directory, &record.id).await?;
+    let path = directory.join(&record.id).join("build.log");
+    let log = spawn_blocking(move || log(&path)).await;
     let page = RecordPage {
         frame,
         version: record.release.version.to_string(),
@@ -76,9 +78,9 @@ pub async fn record(
         variables: variables.map(|(name, value)| (cut(name), cut(value))).collect(),
         limits: record.rebuild.limits_in_force.iter().take(STEPS_MAX).map(|l| cut(l)).collect(),
         definition: record.rebuild.definition.clone(),
-        log: log(&directory.join(&record.id).join("build.log")),
-        reports: reports(directory, &record.id),
-        found: found(&record, directory, PATHS_MAX),
+        log: log.context("read a log")??,
+        found: found(&record, &reports, PATHS_MAX),
+        reports,
     };
     Ok(Some(Page { html: page.render()?, modified: record.finished }))
 }
@@ -116,26 +118,12 @@ fn steps(record: &Record) -> Vec<StepShown> {
 }
 
 /// The last lines of a log; none if it is not kept.
-fn log(path: &Path) -> Vec<String> {
-    let read = || -> std::io::Result<(Vec<u8>, bool)> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let skipped = length.saturating_sub(LOG_BYTES_MAX);
-        file.seek(SeekFrom::Start(skipped))?;
-        let mut bytes = Vec::new();
-        file.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok((bytes, skipped > 0))
-    };
-    // A byproduct: it may be gone, and that is said by showing none.
-    let Ok((bytes, is_cut)) = read() else { return Vec::new() };
+fn log(path: &Path) -> anyhow::Result<Vec<String>> {
+    let reading = || format!("read {}", path.display());
+    let Some(kept) = retention::open(path).with_context(reading)? else { return Ok(Vec::new()) };
+    let (bytes, is_cut) = kept.last_bytes(LOG_BYTES_MAX).with_context(reading)?;
     let text = String::from_utf8_lossy(&bytes);
+    // After a cut, what the first line was is not known.
     let lines: Vec<String> = text.lines().skip(usize::from(is_cut)).map(cut).collect();
-    lines[lines.len().saturating_sub(LOG_LINES_MAX)..].to_vec()
-}
-
-impl ReportFile {
-    /// Its size for people.
-    pub fn bytes(&self) -> String {
-        grouped(self.size)
-    }
+    Ok(lines[lines.len().saturating_sub(LOG_LINES_MAX)..].to_vec())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use askama::Template;
 use jiff::Timestamp;
 
-use super::files::{EvidenceShown, FileShown, cut, evidence, files, reports};
+use super::files::{EvidenceShown, FileShown, ReportFile, cut, evidence, files, reports};
 use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
 use super::state::State;
@@ -116,6 +116,11 @@ pub async fn release(
         artifact: seen.artifact.unwrap_or_default(),
         detail: cut(&seen.detail),
     });
+    let mut found_in_it = None;
+    if let Some(record) = &record {
+        let reports = reports(directory, &record.id).await?;
+        found_in_it = Some(found(record, &reports, PATHS_MAX));
+    }
     let page = ReleasePage {
         frame,
         version: version.to_string(),
@@ -125,7 +130,7 @@ pub async fn release(
         sentence: sentence(&row, record.as_ref(), live.as_ref()),
         notice: fact(store, &notice_of(version)).await?.map(|text| cut(&text)),
         job: job.map(job_shown),
-        found: record.map(|record| found(&record, directory, PATHS_MAX)),
+        found: found_in_it,
         history: history.collect(),
         history_more,
         observations: observations.collect(),
@@ -134,9 +139,8 @@ pub async fn release(
 }
 
 /// What a record says, for the page of its release and its own.
-pub(super) fn found(record: &Record, directory: &Path, paths_max: usize) -> Found {
-    let reports = reports(directory, &record.id);
-    let (files, files_more) = files(record, &reports, paths_max);
+pub(super) fn found(record: &Record, reports: &[ReportFile], paths_max: usize) -> Found {
+    let (files, files_more) = files(record, reports, paths_max);
     let (evidence, evidence_more) = evidence(&record.evidence);
     let named = |named: &crate::record::Named| (named.name.clone(), named.digest.clone());
     Found {
