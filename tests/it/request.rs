@@ -179,6 +179,8 @@ fn a_daemon_that_is_killed_is_followed_on_when_it_is_back() {
 #[test]
 fn who_waits_is_told_where_and_for_what_and_can_take_it_back() {
     let (mut scene, running) = watched();
+    // From now on it is known how long a job usually takes.
+    request(&scene, &[source::VERSION]).exits(0);
     assert_eq!(running.stop(), Some(0));
     scene.announce("9.0.9", &[]);
     scene.only_step("echo it has begun; sleep 600");
@@ -191,7 +193,8 @@ fn who_waits_is_told_where_and_for_what_and_can_take_it_back() {
     let cancel = first.says("--cancel");
     first.says("| it has begun");
     let mut second = Following::start(&scene, "9.0.9");
-    second.says("queued at place 1");
+    let place = second.says("queued at place 1");
+    assert!(place.contains("; expected to begin at 20"), "{place}");
     let id = cancel.rsplit(' ').next().unwrap();
     request(&scene, &["--cancel", id]).exits(0);
     first.ends().gives_up("was cancelled: nothing is judged");

@@ -253,3 +253,38 @@ fn what_may_panic_says_why_it_does_not() {
     }
     assert_none("the invariant stands above", wrong);
 }
+
+#[test]
+fn the_runbook_says_what_to_do_about_every_alarm() {
+    let code = fs::read_to_string(root().join("verifier/src/observation.rs")).unwrap();
+    let (_, kinds) = code.split_once("pub enum AlarmKind {").unwrap();
+    let (kinds, _) = kinds.split_once('}').unwrap();
+    let names = kinds.lines().map(str::trim).filter(|line| line.ends_with(','));
+    let names: Vec<String> = names.map(|name| snake_case(name.trim_end_matches(','))).collect();
+    assert!(names.contains(&"job_parked".to_owned()), "{names:?}");
+    let runbook = fs::read_to_string(root().join("deploy/RUNBOOK.md")).unwrap();
+    let (_, alarms) = runbook.split_once("\n## Alarms\n").unwrap();
+    let sections: Vec<(&str, &str)> =
+        alarms.split("\n### ").filter_map(|section| section.split_once('\n')).collect();
+    let is_silent = |name: &&String| {
+        let told = |(title, text): &(&str, &str)| title == name && text.trim().len() > 100;
+        !sections.iter().any(told)
+    };
+    assert_none("has a heading in the runbook", names.iter().filter(is_silent).cloned().collect());
+    let is_gone = |title: &&str| !names.iter().any(|name| name == title) && title.contains('_');
+    let gone: Vec<String> =
+        sections.iter().map(|(title, _)| *title).filter(is_gone).map(str::to_owned).collect();
+    assert_none("is an alarm of the code", gone);
+}
+
+/// `JobParked` as JSON has it.
+fn snake_case(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}

@@ -9,19 +9,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::retention;
 
 /// The longest journal; what comes later is not kept.
 const JOURNAL_BYTES_MAX: u64 = 8 << 20;
 /// The longest line of a log; the rest of it is a line of its own.
 const LINE_BYTES_MAX: usize = 4 << 10;
+/// Bytes that are read for the last lines.
+const TAIL_BYTES_MAX: usize = 256 << 10;
 /// How often a growing log is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 
 /// What a line of the journal is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A stage of the line, or how it ended.
@@ -37,6 +41,37 @@ struct Entry<'a> {
     at: String,
     kind: Kind,
     text: &'a str,
+}
+
+impl Kind {
+    /// As a line of the journal has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Stage => "stage",
+            Kind::Log => "log",
+            Kind::State => "state",
+        }
+    }
+}
+
+/// A line that was read back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Told {
+    /// When (RFC 3339).
+    pub at: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// One line.
+    pub text: String,
+}
+
+/// The end of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// The last lines.
+    pub lines: Vec<Told>,
+    /// Whether there are lines before them.
+    pub more: bool,
 }
 
 /// An open journal; cheap to clone.
@@ -73,7 +108,7 @@ impl Journal {
 
     /// Does `work` and adds the lines that appear in `log` meanwhile.
     pub async fn following<T>(&self, log: &Path, work: impl Future<Output = T>) -> T {
-        let mut tail = Tail { offset: 0, rest: Vec::new() };
+        let mut tail = Follower { offset: 0, rest: Vec::new() };
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
@@ -86,7 +121,7 @@ impl Journal {
         }
     }
 
-    fn add_new(&self, log: &Path, tail: &mut Tail) {
+    fn add_new(&self, log: &Path, tail: &mut Follower) {
         // Not there yet, or gone: there is nothing to add.
         let Ok(lines) = tail.lines(log) else { return };
         for line in lines {
@@ -95,13 +130,31 @@ impl Journal {
     }
 }
 
+/// The last lines of a job's journal, at most `lines_max`; none if it has none. What cannot be
+/// understood is passed over.
+pub fn last_lines(directory: &Path, job: &str, lines_max: usize) -> anyhow::Result<Tail> {
+    // The store made the id; that no other name reaches the file system is sure here.
+    uuid::Uuid::try_parse(job).with_context(|| format!("{job:?} is no job's id"))?;
+    let path = directory.join(format!("{job}.ndjson"));
+    let reading = || format!("read {}", path.display());
+    let Some(kept) = retention::open(&path).with_context(reading)? else {
+        return Ok(Tail::default());
+    };
+    let (bytes, is_cut) = kept.last_bytes(TAIL_BYTES_MAX).with_context(reading)?;
+    // After a cut, what the first line was is not known.
+    let lines = bytes.split(|byte| *byte == b'\n').skip(usize::from(is_cut));
+    let lines: Vec<Told> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let first = lines.len().saturating_sub(lines_max);
+    Ok(Tail { more: is_cut || first > 0, lines: lines[first..].to_vec() })
+}
+
 /// How far a growing file was read.
-struct Tail {
+struct Follower {
     offset: u64,
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl Follower {
     /// The lines that are new.
     fn lines(&mut self, path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
         let mut file = File::open(path)?;
@@ -126,13 +179,36 @@ mod tests {
     fn lines_of_a_growing_log_are_added_once_and_whole() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("build.log");
-        let mut tail = Tail { offset: 0, rest: Vec::new() };
+        let mut tail = Follower { offset: 0, rest: Vec::new() };
         assert!(tail.lines(&log).is_err());
         std::fs::write(&log, "one\ntw").unwrap();
         assert_eq!(tail.lines(&log).unwrap(), [b"one".to_vec()]);
         std::fs::write(&log, "one\ntwo\nthree\n").unwrap();
         assert_eq!(tail.lines(&log).unwrap(), [b"two".to_vec(), b"three".to_vec()]);
         assert!(tail.lines(&log).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_last_lines_are_read_back_and_nonsense_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(last_lines(directory.path(), job, 5).unwrap(), Tail::default());
+        assert!(last_lines(directory.path(), "../records", 5).is_err());
+        let path = directory.path().join(format!("{job}.ndjson"));
+        let journal = Journal::open(&path).unwrap();
+        for number in 0..10 {
+            journal.write(Kind::Log, &format!("line {number}"));
+        }
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"nonsense\n").unwrap();
+        let tail = last_lines(directory.path(), job, 2).unwrap();
+        let texts: Vec<&str> = tail.lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!((texts, tail.more), (vec!["line 8", "line 9"], true));
+        let all = last_lines(directory.path(), job, 10).unwrap();
+        assert!(!all.more);
+        retention::compress(&path).unwrap();
+        assert_eq!(last_lines(directory.path(), job, 10).unwrap(), all);
+        assert_eq!(last_lines(directory.path(), job, 2).unwrap(), tail);
     }
 
     #[test]

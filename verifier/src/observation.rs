@@ -86,6 +86,21 @@ pub enum AlarmKind {
 }
 
 impl ObservationKind {
+    /// What was seen, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            ObservationKind::ReleaseAnnounced => "announced",
+            ObservationKind::FileChanged => "file changed",
+            ObservationKind::FileVanished => "file vanished",
+            ObservationKind::FileRestored => "file restored",
+            ObservationKind::TagMoved => "tag moved",
+            ObservationKind::TagVanished => "tag vanished",
+            ObservationKind::ClaimChanged => "claim changed",
+            ObservationKind::RebuildUnstable => "two rebuilds do not agree",
+            ObservationKind::ClaimDisagrees => "claim disagrees",
+        }
+    }
+
     /// The alarm that it raises, if any.
     pub fn alarm(self) -> Option<AlarmKind> {
         match self {
@@ -97,6 +112,26 @@ impl ObservationKind {
             ObservationKind::ClaimChanged => Some(AlarmKind::ClaimChanged),
             ObservationKind::RebuildUnstable => Some(AlarmKind::RebuildUnstable),
             ObservationKind::ClaimDisagrees => Some(AlarmKind::ClaimDisagrees),
+        }
+    }
+}
+
+impl AlarmKind {
+    /// What happened, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            AlarmKind::FileChanged => "A published file changed",
+            AlarmKind::FileVanished => "A published file vanished",
+            AlarmKind::TagMoved => "A tag moved",
+            AlarmKind::TagVanished => "A tag vanished",
+            AlarmKind::ClaimChanged => "A claim of python.org's API changed",
+            AlarmKind::RebuildUnstable => "Two rebuilds do not agree",
+            AlarmKind::ClaimDisagrees => "A claim disagrees with the bytes",
+            AlarmKind::JobParked => "Trouble of ours: a job is parked",
+            AlarmKind::FeedStale => "Trouble of ours: python.org could not be read",
+            AlarmKind::DiskNearlyFull => "Trouble of ours: the disk is nearly full",
+            AlarmKind::WebhookFailed => "Trouble of ours: a webhook was not delivered",
+            AlarmKind::ClockJumped => "The machine's clock was set",
         }
     }
 }

@@ -56,7 +56,8 @@ async fn until<W: Future<Output = anyhow::Result<()>>>(
     let (stop, stopping) = watch::channel(false);
     let mut work = std::pin::pin!(work(stopping));
     let ended = tokio::select! {
-        ended = &mut work => ended,
+        // In this order: whoever hears that the daemon serves may end it at once.
+        biased;
         signal = interrupted => {
             tracing::info!("{signal}: stopping");
             supervisor::stopping();
@@ -64,6 +65,7 @@ async fn until<W: Future<Output = anyhow::Result<()>>>(
             let _ = stop.send(true);
             work.await
         }
+        ended = &mut work => ended,
     };
     daemon.line.store.close().await;
     ended?;

@@ -3,6 +3,7 @@
 pub mod atom;
 pub mod badge;
 pub mod export;
+pub mod pages;
 pub mod paths;
 pub mod site;
 pub mod stored;

@@ -79,7 +79,7 @@ pub async fn run(
 
 /// Follows the job to its record.
 async fn verdict(service: &Service, asked: &Asked) -> anyhow::Result<Record> {
-    let job = Follower::new(service, &asked.job).end().await?;
+    let job = Follower::new(service, asked).end().await?;
     match (job.state, &job.record) {
         (JobState::Done, Some(record)) => service.record(record).await,
         _ => bail!("job {} was cancelled: nothing is judged", job.id),
@@ -89,7 +89,7 @@ async fn verdict(service: &Service, asked: &Asked) -> anyhow::Result<Record> {
 /// One job, and how far it was followed.
 struct Follower<'a> {
     service: &'a Service,
-    job: &'a str,
+    asked: &'a Asked,
     /// Where the next stream of events goes on.
     last: String,
     /// What was said of its place in the queue.
@@ -99,8 +99,8 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(service: &'a Service, job: &'a str) -> Follower<'a> {
-        Follower { service, job, last: String::new(), place: String::new(), is_waiting: true }
+    fn new(service: &'a Service, asked: &'a Asked) -> Follower<'a> {
+        Follower { service, asked, last: String::new(), place: String::new(), is_waiting: true }
     }
 
     /// The job when it is over. A daemon that is away for a while is waited for.
@@ -120,7 +120,7 @@ impl<'a> Follower<'a> {
             }
             if let Some(error) = trouble {
                 if heard.elapsed() > AWAY_MAX {
-                    let context = format!("follow job {}, which may go on", self.job);
+                    let context = format!("follow job {}, which may go on", self.asked.job);
                     return Err(anyhow::Error::from(error).context(context));
                 }
                 tracing::info!("{error}; trying again");
@@ -132,7 +132,7 @@ impl<'a> Follower<'a> {
 
     /// Follows until the stream ends.
     async fn stream(&mut self) -> Result<Followed, service::Trouble> {
-        let Some(mut stream) = self.service.events(self.job, &self.last).await? else {
+        let Some(mut stream) = self.service.events(&self.asked.job, &self.last).await? else {
             // There is nothing after the last event.
             return self.look().await;
         };
@@ -169,13 +169,13 @@ impl<'a> Follower<'a> {
 
     /// Asks for the job itself, and says where it is in the queue.
     async fn look(&mut self) -> Result<Followed, service::Trouble> {
-        let job = self.service.job(self.job).await?;
+        let job = self.service.job(&self.asked.job).await?;
         match job.state {
             JobState::Parked => return Err(service::Trouble::Parked(Box::new(job))),
             JobState::Done | JobState::Cancelled => return Ok(Followed::Over(Box::new(job))),
             JobState::Running => self.is_waiting = false,
             JobState::Queued => {
-                let place = job.place();
+                let place = job.place(self.asked);
                 if place != self.place {
                     say(&place);
                     self.place = place;

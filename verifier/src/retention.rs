@@ -6,7 +6,7 @@
 //! least one of the two is there, whole.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -109,6 +109,34 @@ impl Kept {
     }
 }
 
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+impl Kept {
+    /// The last bytes as they were written, and whether there are others before them.
+    pub fn last_bytes(self, bytes_max: usize) -> io::Result<(Vec<u8>, bool)> {
+        let mut skipped = false;
+        if let Kept::Plain(file) = &self {
+            let mut file = file;
+            let first = file.metadata()?.len().saturating_sub(bytes_max as u64);
+            skipped = first > 0;
+            file.seek(SeekFrom::Start(first))?;
+        }
+        let mut reader = self.reader()?;
+        let (mut last, mut chunk) = (Vec::new(), vec![0; CHUNK_BYTES]);
+        loop {
+            let count = reader.read(&mut chunk)?;
+            if count == 0 {
+                return Ok((last, skipped));
+            }
+            last.extend_from_slice(&chunk[..count]);
+            let over = last.len().saturating_sub(bytes_max);
+            skipped |= over > 0;
+            last.drain(..over);
+        }
+    }
+}
+
 /// Puts a compressed file in the place of the one at `path`.
 pub fn compress(path: &Path) -> anyhow::Result<()> {
     let (part, done) = (with(path, UNFINISHED), with(path, COMPRESSED));
@@ -182,6 +210,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_end_of_a_file_is_the_same_in_both_forms() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("build.log");
+        let text: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+        fs::write(&path, &text).unwrap();
+        let last = |bytes| open(&path).unwrap().unwrap().last_bytes(bytes).unwrap();
+        let check = || {
+            assert_eq!(last(100), (text[199_900..].to_vec(), true));
+            assert_eq!(last(text.len()), (text.clone(), false));
+        };
+        check();
+        compress(&path).unwrap();
+        check();
+    }
 
     #[test]
     fn what_is_compressed_reads_as_it_was_written_and_is_as_old() {

@@ -2,7 +2,7 @@
 //! are shown live, and lists go on by cursors: of those an export has the first part.
 
 use super::site::Shown;
-use super::stored;
+use super::{pages, stored};
 use crate::store::Standing;
 use crate::version::Version;
 
@@ -12,7 +12,8 @@ const ROWS: u32 = 1_000;
 /// The paths, in the order in which they are written: what is linked to before what links to it,
 /// so that somebody who copies the files meanwhile has no broken link.
 pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
-    let mut paths = Vec::new();
+    let assets = pages::assets().iter().map(|asset| format!("/assets/{}", asset.name));
+    let mut paths: Vec<String> = assets.collect();
     records(shown, &mut paths).await?;
     files(shown, &mut paths).await?;
     let mut below: Option<String> = None;
@@ -35,7 +36,9 @@ pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
         badges(&mut paths, "latest");
     }
     let fixed = ["/api/openapi.json", "/api/v1/releases", "/api/v1/records", "/feed.atom"];
+    let pages = ["/about", "/api", "/embed", "/queue", "/"];
     paths.extend(fixed.map(str::to_owned));
+    paths.extend(pages.map(str::to_owned));
     Ok(paths)
 }
 
@@ -48,6 +51,8 @@ async fn records(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
             let id = &row.id;
             paths.extend(names.iter().map(|name| format!("/records/{id}/reports/{name}")));
             paths.push(format!("/api/v1/records/{id}"));
+            paths.push(format!("/records/{id}/definition.json"));
+            paths.push(format!("/records/{id}"));
         }
         match rows.last() {
             Some(last) => before = Some(last.seq),
@@ -70,6 +75,7 @@ async fn files(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
 
 async fn release(shown: &Shown, version: &Version, paths: &mut Vec<String>) -> anyhow::Result<()> {
     paths.push(format!("/api/v1/releases/{version}"));
+    paths.push(format!("/releases/{version}"));
     // Two numbers name a series, whose badge is the newest release's.
     if version.to_string() != version.series() {
         badges(paths, &version.to_string());

@@ -7,19 +7,13 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{atom, badge, stored};
+use super::{atom, badge, pages, stored};
 use crate::store::Store;
 
 /// The longest path that is looked at, in bytes.
 const PATH_BYTES_MAX: usize = 512;
 /// Nothing may run, load or frame.
 pub const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
-/// The same for pages: beside the page itself only our own style, images and script, and requests
-/// of that script to our own API.
-pub const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
-    script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
-
 /// What is to be published.
 #[derive(Clone, Debug)]
 pub struct Shown {
@@ -29,6 +23,8 @@ pub struct Shown {
     pub public_url: Url,
     /// Directory with one directory of reports a record.
     pub reports: PathBuf,
+    /// Directory with one journal a job.
+    pub journals: PathBuf,
 }
 
 impl Shown {
@@ -99,6 +95,6 @@ pub async fn resource(shown: &Shown, path: &str) -> anyhow::Result<Option<Resour
             None => Ok(None),
         },
         ["records", id, "reports", name] => stored::resource(shown, id, name).await,
-        _ => Ok(None),
+        parts => pages::resource(shown, parts).await,
     }
 }

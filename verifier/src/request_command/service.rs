@@ -34,6 +34,15 @@ pub struct Asked {
     pub job: String,
     /// Where people look.
     pub page: String,
+    position: Option<u64>,
+    expected_start: Option<Timestamp>,
+}
+
+impl Asked {
+    /// When a job at `position` begins, as far as was known when it was asked for.
+    fn expected_at(&self, position: Option<u64>) -> Option<Timestamp> {
+        self.expected_start.filter(|_| self.position == position)
+    }
 }
 
 /// A job as it is now.
@@ -50,7 +59,7 @@ pub struct JobNow {
 
 impl JobNow {
     /// Its place in the queue, in words.
-    pub fn place(&self) -> String {
+    pub fn place(&self, asked: &Asked) -> String {
         let mut words = match self.position {
             Some(position) => format!("queued at place {position}"),
             None => "queued".to_owned(),
@@ -58,7 +67,7 @@ impl JobNow {
         if let Some(reason) = &self.waiting {
             words.push_str(&format!("; waits: {reason}"));
         }
-        if let Some(start) = self.expected_start {
+        if let Some(start) = self.expected_start.or_else(|| asked.expected_at(self.position)) {
             words.push_str(&format!("; expected to begin at {start:.0}"));
         }
         words

@@ -67,7 +67,7 @@ pub async fn restore(from: &Path, path: &Path) -> anyhow::Result<(Copied, Option
 
 /// Gives the store another name beside its own, so that it is never away.
 async fn set_aside(path: &Path) -> anyhow::Result<PathBuf> {
-    let aside = beside(path, &format!(".before-{}", clock::now().strftime("%Y%m%dT%H%M%SZ")));
+    let aside = beside(path, &format!(".before-{}", clock::now().strftime("%Y%m%dT%H%M%S%.3fZ")));
     // In this mode the store is one file; there is no way to it while somebody else has it open.
     let alone = async {
         let mut store = open(path, IN_USE_WAIT).await?;

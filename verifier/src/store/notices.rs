@@ -259,7 +259,7 @@ async fn clear(
     Ok(())
 }
 
-fn observation(row: &SqliteRow) -> anyhow::Result<Observation> {
+pub(super) fn observation(row: &SqliteRow) -> anyhow::Result<Observation> {
     let version: Option<String> = row.try_get("version")?;
     Ok(Observation {
         at: time(row.try_get("at_ms")?)?,

@@ -1,0 +1,169 @@
+//! What only pages ask: all releases at once, and everything that is known of one.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{ChangeRow, Store, notices, queue, records, time};
+use crate::observation::Observation;
+use crate::queue::{Job, JobState};
+use crate::version::Version;
+
+/// Files of a release that are shown with it in a list.
+const FILES_LISTED_MAX: i64 = 8;
+
+/// A release with the verdicts of its newest record, and the job that is about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseLine {
+    /// The release.
+    pub version: Version,
+    /// Its series, `3.13`.
+    pub series: String,
+    /// The date that python.org gives.
+    pub announced: Timestamp,
+    /// `pass`, `fail` or `not_built` of the newest record; none if not checked yet.
+    pub status: Option<String>,
+    /// When the last verdict of that record was known.
+    pub finished: Option<String>,
+    /// Name and verdict of its files.
+    pub files: Vec<(String, String)>,
+    /// The job that is not over.
+    pub job: Option<LiveJob>,
+    /// What whoever runs this says of it.
+    pub notice: Option<String>,
+}
+
+/// What a page says of a job that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveJob {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: JobState,
+    /// What the release still lacks.
+    pub waiting: Option<String>,
+    /// The last trouble.
+    pub error: Option<String>,
+}
+
+impl From<&Job> for LiveJob {
+    fn from(job: &Job) -> LiveJob {
+        LiveJob {
+            id: job.id.clone(),
+            state: job.state,
+            waiting: job.waiting.clone(),
+            error: job.error.clone(),
+        }
+    }
+}
+
+impl Store {
+    /// Releases, the newest version first, each with the verdicts of its newest record; and how
+    /// many there are in all.
+    pub async fn release_lines(&self, limit: u32) -> anyhow::Result<(Vec<ReleaseLine>, u64)> {
+        // One row a release: rows cost more than what is in them.
+        let rows = sqlx::query(
+            "SELECT releases.version, series, announced_ms, releases.status, records.finished,
+                 (SELECT json_group_array(json_array(name, verdict)) FROM (
+                     SELECT name, verdict FROM artifacts WHERE seq = records.seq
+                     ORDER BY place LIMIT ?)) AS files,
+                 jobs.id AS job, jobs.state AS job_state, waiting, error,
+                 (SELECT value FROM facts WHERE name = 'notice.' || releases.version) AS notice
+             FROM releases LEFT JOIN records ON records.id = releases.record
+             LEFT JOIN jobs ON jobs.version = releases.version
+                 AND jobs.state IN ('queued', 'running', 'parked')
+             ORDER BY sort_key DESC LIMIT ?",
+        )
+        .bind(FILES_LISTED_MAX)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("list the releases")?;
+        let lines: Vec<ReleaseLine> = rows.iter().map(line).collect::<anyhow::Result<_>>()?;
+        if lines.len() < limit as usize {
+            let count = lines.len() as u64;
+            return Ok((lines, count));
+        }
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM releases")
+            .fetch_one(&self.readers)
+            .await
+            .context("count the releases")?;
+        Ok((lines, count.unsigned_abs()))
+    }
+
+    /// Changes of status, newest first.
+    pub async fn last_changes(&self, limit: u32) -> anyhow::Result<Vec<ChangeRow>> {
+        let rows = sqlx::query("SELECT * FROM changes ORDER BY seq DESC LIMIT ?")
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .context("list the last changes of status")?;
+        rows.iter().map(records::change_row).collect()
+    }
+
+    /// The job of a release that is not over.
+    pub async fn job_of(&self, version: &Version) -> anyhow::Result<Option<Job>> {
+        let id: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE version = ? AND state IN ('queued', 'running', 'parked')",
+        )
+        .bind(version.to_string())
+        .fetch_optional(&self.readers)
+        .await
+        .with_context(|| format!("look for a job of {version}"))?;
+        match id {
+            Some(id) => self.job(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Jobs that are over, the last one first.
+    pub async fn last_jobs(&self, limit: u32) -> anyhow::Result<Vec<Job>> {
+        let rows = sqlx::query(
+            "SELECT *, NULL AS position FROM jobs WHERE state = 'done'
+             ORDER BY finished_ms DESC LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .context("list the last jobs")?;
+        rows.iter().map(queue::job).collect()
+    }
+
+    /// What was seen of a release, newest first.
+    pub async fn observations_of(
+        &self,
+        version: &Version,
+        limit: u32,
+    ) -> anyhow::Result<Vec<Observation>> {
+        let rows =
+            sqlx::query("SELECT * FROM observations WHERE version = ? ORDER BY seq DESC LIMIT ?")
+                .bind(version.to_string())
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await
+                .with_context(|| format!("list the observations of {version}"))?;
+        rows.iter().map(notices::observation).collect()
+    }
+}
+
+fn line(row: &SqliteRow) -> anyhow::Result<ReleaseLine> {
+    let files: String = row.try_get("files")?;
+    let job: Option<String> = row.try_get("job")?;
+    let job = job.map(|id| -> anyhow::Result<LiveJob> {
+        let state: String = row.try_get("job_state")?;
+        let state =
+            JobState::named(&state).with_context(|| format!("{state:?} is no job state"))?;
+        Ok(LiveJob { id, state, waiting: row.try_get("waiting")?, error: row.try_get("error")? })
+    });
+    Ok(ReleaseLine {
+        version: row.try_get::<String, _>("version")?.parse()?,
+        series: row.try_get("series")?,
+        announced: time(row.try_get("announced_ms")?)?,
+        status: row.try_get("status")?,
+        finished: row.try_get("finished")?,
+        files: serde_json::from_str(&files).context("read the files of a record")?,
+        job: job.transpose()?,
+        notice: row.try_get("notice")?,
+    })
+}

@@ -1,0 +1,4 @@
+//! The pages, rendered from real stores.
+
+mod render;
+mod world;
