@@ -5,7 +5,7 @@
 //! million records.
 //!
 //! Jobs are whole jobs, with a recipe that takes no time. Needs git and the package archive.
-//! `BENCH_JOBS` and `BENCH_RECORDS` (`1000,100000,1000000`) set other numbers.
+//! `BENCH_JOBS` (10000; 0: none) and `BENCH_RECORDS` (`1000,100000,1000000`) set other numbers.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark times whole programs")]
 #![allow(dead_code, reason = "what it shares with the other benchmark is used in part")]
@@ -61,7 +61,8 @@ run = 'printf "%s" "$VERSION" > "out/Python-$VERSION.tgz"'
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
-    jobs(directory.path()).await?;
+    let wanted = std::env::var("BENCH_JOBS").unwrap_or("10000".to_owned());
+    jobs(directory.path(), wanted.parse().context("read BENCH_JOBS")?).await?;
     let sizes = std::env::var("BENCH_RECORDS").unwrap_or("1000,100000,1000000".to_owned());
     for records in sizes.split(',') {
         store(directory.path(), records.trim().parse().context("read BENCH_RECORDS")?).await?;
@@ -154,7 +155,10 @@ fn publish(directory: &Path, world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn jobs(directory: &Path) -> anyhow::Result<()> {
+async fn jobs(directory: &Path, wanted: usize) -> anyhow::Result<()> {
+    if wanted == 0 {
+        return Ok(());
+    }
     let world = World::start().await?;
     publish(directory, &world)?;
     let place = Place::new(directory, "jobs", &world).await?;
@@ -170,8 +174,6 @@ async fn jobs(directory: &Path) -> anyhow::Result<()> {
     at_once(&place, &daemon).await?;
     // The server has closed the other connection: it was silent for long.
     let mut client = place.client(&daemon).await?;
-    let wanted = std::env::var("BENCH_JOBS").ok().map(|text| text.parse()).transpose()?;
-    let wanted: usize = wanted.unwrap_or(10_000);
     let begun = Instant::now();
     let mut done = 0;
     while done < wanted {

@@ -14,6 +14,8 @@ mod many;
 mod nginx;
 #[path = "../daemon/process.rs"]
 mod process;
+#[path = "../../tests/server/site.rs"]
+mod site;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,6 +42,7 @@ const RENDERINGS: usize = 50;
 const BADGE: &str = "/badge/cpython/9.0.250.svg";
 const RELEASE: &str = "/releases/9.0.250";
 const OVERVIEW: &str = "/";
+const RECORDS: &str = "/api/v1/records";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -50,6 +53,8 @@ async fn main() -> anyhow::Result<()> {
     let store = Store::open(&state.join("records.sqlite")).await?;
     let token = fresh_token()?;
     store.add_token("bench", Scope::Request, &token).await?;
+    // Its page shows the whole document: one as it should be.
+    store.append(&site::record("9.0.250")).await?;
     store.close().await;
     let world = World::start().await?;
     let feed = world.feed()?;
@@ -72,12 +77,18 @@ async fn main() -> anyhow::Result<()> {
         ("release page", RELEASE, false),
         ("release page, 304", RELEASE, true),
         ("overview", OVERVIEW, false),
+        ("list of 50 records", RECORDS, false),
     ] {
         pairs(&daemon, &nginx, what, path, same).await?;
     }
     let mut client = Client::connect(daemon.address, &token).await?;
     println!("\nrendered anew after each write:");
-    for (what, path) in [("overview", OVERVIEW), ("release page", RELEASE), ("badge", BADGE)] {
+    for (what, path) in [
+        ("overview", OVERVIEW),
+        ("release page", RELEASE),
+        ("badge", BADGE),
+        ("list of 50 records", RECORDS),
+    ] {
         rendered(&mut client, what, path).await?;
     }
     println!("{}", daemon.memory()?);

@@ -15,10 +15,11 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::journal::{Journal, Line};
-use super::model::{EventSent, JobShown};
+use super::model::{EventSent, JobShown, QueueNews};
 use super::problem::Problem;
 use super::singles::known_job;
 use super::{App, Shared};
+use crate::clock;
 use crate::queue::Job;
 
 /// How long a line waits at most until it is sent.
@@ -31,7 +32,8 @@ const CROWDED_SECONDS: u64 = 30;
 const LAST: &str = "-end";
 
 /// Follows a job: events `stage`, `log` and `state` with `{"at", "text"}`; the last one is a
-/// `state` with the job itself. `Last-Event-ID` goes on after that event.
+/// `state` with the job itself. `Last-Event-ID` goes on after that event. While the job is queued,
+/// each new place in the queue is an event `queue`, with `position` and `expected_start`, too.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/events",
     params(("id" = String, Path), ("last-event-id" = Option<String>, Header)),
     responses((status = 200, body = EventSent, content_type = "text/event-stream"),
@@ -48,13 +50,23 @@ pub async fn follow(
         // The answer that keeps a browser from asking again and again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let Ok(place) = app.followers.clone().try_acquire_owned() else {
+    let Ok(permit) = app.followers.clone().try_acquire_owned() else {
         let detail = "too many follow jobs now";
         let crowded = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
         return Err(crowded.after(CROWDED_SECONDS));
     };
     let offset = seen.trim_end_matches(LAST).parse().unwrap_or(0);
-    let tail = Tail { app, job: job.id, offset, journal: None, ended: false, _place: place };
+    let tail = Tail {
+        app,
+        job: job.id,
+        offset,
+        journal: None,
+        seen: None,
+        over: None,
+        told: None,
+        ended: false,
+        _permit: permit,
+    };
     let events = stream::unfold(tail, |mut tail| async move {
         let news = tail.next().await?;
         Some((stream::iter(news.into_iter().map(Ok::<Event, Infallible>)), tail))
@@ -69,8 +81,14 @@ struct Tail {
     job: String,
     offset: u64,
     journal: Option<Journal>,
+    /// The store's number when the job was looked at last.
+    seen: Option<u64>,
+    /// The job, once it is over.
+    over: Option<Job>,
+    /// The place in the queue that was told last.
+    told: Option<u64>,
     ended: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Tail {
@@ -98,8 +116,11 @@ impl Tail {
 
     async fn look(&mut self) -> anyhow::Result<Vec<Event>> {
         // Before the journal: what a worker writes, it writes before the job is over.
-        let over = self.app.site.store.job(&self.job).await?;
-        let over = over.filter(|job| job.state.is_over());
+        if let Some(place) = self.look_at_job().await? {
+            return Ok(vec![
+                Event::default().id(self.offset.to_string()).event("queue").json_data(place)?,
+            ]);
+        }
         if self.journal.is_none() {
             self.journal = Journal::open(&self.app.site.journals, &self.job, self.offset).await?;
         }
@@ -110,9 +131,38 @@ impl Tail {
                 return lines.iter().map(event).collect();
             }
         }
-        let Some(job) = over else { return Ok(Vec::new()) };
+        let Some(job) = self.over.take() else { return Ok(Vec::new()) };
         self.ended = true;
         Ok(vec![last_event(self.offset, job)?])
+    }
+
+    /// Looks at the job, but only if something was written since it was looked at last: many look
+    /// several times a second. Gives its place in the queue if that is another one.
+    async fn look_at_job(&mut self) -> anyhow::Result<Option<QueueNews>> {
+        let store = &self.app.site.store;
+        let settled = store.settled();
+        if self.over.is_some() || settled.is_some() && settled == self.seen {
+            return Ok(None);
+        }
+        let job = store.job(&self.job).await?;
+        self.seen = settled;
+        let Some(job) = job else { return Ok(None) };
+        if job.state.is_over() {
+            self.over = Some(job);
+            return Ok(None);
+        }
+        let now = clock::now();
+        let queue = self.app.board.queue(store).await?;
+        if queue.settled != settled {
+            // It was read a moment before, and may be read again soon.
+            self.seen = None;
+        }
+        let place = queue.place(&job, now);
+        if place.position == self.told {
+            return Ok(None);
+        }
+        self.told = place.position;
+        Ok(QueueNews::of(place, now))
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Shared;
 use super::problem::Problem;
 use crate::clock;
-use crate::store::Store;
+use crate::store::{DurationRow, Store};
 
 /// The text format that Prometheus reads.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -83,7 +83,28 @@ async fn numbers(store: &Store, now: Timestamp) -> anyhow::Result<String> {
     let usual = store.usual_duration_ms().await?.map(|usual| ("", usual / 1000));
     let help = "Median duration of the last twenty jobs.";
     family(&mut page, "verbatim_job_usual_duration_seconds", "gauge", help, "", usual);
+    histogram(&mut page, &store.durations().await?);
     Ok(page)
+}
+
+/// How long jobs took: each bucket counts those of the smaller ones, too.
+fn histogram(page: &mut String, rows: &[DurationRow]) {
+    let name = "verbatim_job_duration_seconds";
+    let help = "How long jobs took from the beginning of the last attempt to the verdict.";
+    family(page, name, "histogram", help, "", []);
+    let (mut jobs, mut sum_ms) = (0, 0);
+    for row in rows {
+        jobs += row.jobs;
+        sum_ms += row.sum_ms;
+        let bound = match row.at_most_ms {
+            i64::MAX => "+Inf".to_owned(),
+            at_most_ms => (at_most_ms / 1000).to_string(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "{name}_bucket{{le=\"{bound}\"}} {jobs}");
+    }
+    let sum = sum_ms as f64 / 1000.0;
+    let _ = writeln!(page, "{name}_sum {sum}\n{name}_count {jobs}");
 }
 
 /// One metric with its values, by label. What is not known is left out.

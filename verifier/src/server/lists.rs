@@ -13,6 +13,7 @@ use super::model::{
 };
 use super::problem::Problem;
 use super::{Shared, cursor, token};
+use crate::clock;
 use crate::queue::JobState;
 use crate::version::Version;
 
@@ -80,7 +81,12 @@ pub async fn jobs(State(app): Shared, Query(asked): Query<JobsPaging>) -> Listed
     let part = Part::of("jobs", asked.cursor.as_deref(), asked.limit)?;
     let before = part.after_number()?;
     let rows = app.site.store.jobs(asked.state, before, part.rows).await?;
-    Ok(Json(part.page(rows, |(seq, _)| seq.to_string(), |(_, job)| job.into())))
+    let (queue, now) = (app.board.queue(&app.site.store).await?, clock::now());
+    let shown = |(_, job)| {
+        let place = queue.place(&job, now);
+        JobShown::at(job, place)
+    };
+    Ok(Json(part.page(rows, |(seq, _)| seq.to_string(), shown)))
 }
 
 /// Records, newest first.
@@ -134,7 +140,8 @@ pub async fn artifacts(
         None => None,
     };
     let store = &app.site.store;
-    let newest = store.artifacts(&sha256.to_string(), 1).await?.pop();
+    let newest =
+        store.artifacts_page(&sha256.to_string(), None, 1).await?.pop().map(|(_, row)| row);
     let rows = store.artifacts_page(&sha256.to_string(), after, part.rows).await?;
     let place = |((seq, place), _): &((i64, i64), _)| format!("{seq}.{place}");
     let page = part.page(rows, place, |(_, row)| ArtifactListed::from(row));

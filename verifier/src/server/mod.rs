@@ -5,6 +5,7 @@
 //! never runs a job: it queues them, and wakes the worker.
 
 mod answer;
+mod board;
 mod connection;
 mod cursor;
 mod events;
@@ -16,6 +17,7 @@ mod local;
 mod memory;
 mod model;
 mod openapi;
+mod operator;
 mod problem;
 mod reports;
 mod requests;
@@ -131,6 +133,7 @@ struct App {
     /// The part of it that is published.
     shown: Shown,
     memory: memory::Memory,
+    board: board::Board,
     followers: Arc<Semaphore>,
     /// True when the server is told to stop: whoever follows a job is let go.
     ending: watch::Receiver<bool>,
@@ -171,6 +174,7 @@ fn app(site: Site, ending: watch::Receiver<bool>) -> App {
     App {
         shown: site.shown(),
         memory: memory::Memory::default(),
+        board: board::Board::default(),
         followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
         ending,
         site,

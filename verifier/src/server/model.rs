@@ -1,10 +1,11 @@
 //! What the API shows: the documented shape of each answer, apart from how the store keeps it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rebuilder::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::board::Place;
 use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
 use crate::queue::{Job, JobState, Why};
@@ -71,11 +72,14 @@ pub struct JobShown {
     pub confirming: bool,
     /// The record that it ended in.
     pub record: Option<String>,
-    /// Its place in the queue, 1 is next; only of a single job, while it is queued.
+    /// Its place in the queue, 1 is next; only while it is queued.
     pub position: Option<u64>,
+    /// When it will begin, as far as can be told.
+    pub expected_start: Option<Timestamp>,
 }
 
 impl From<Job> for JobShown {
+    /// A job without its place in the queue.
     fn from(job: Job) -> JobShown {
         JobShown {
             id: job.id,
@@ -92,21 +96,40 @@ impl From<Job> for JobShown {
             confirming: job.confirming,
             record: job.record,
             position: job.position,
+            expected_start: None,
         }
     }
 }
 
-/// When a queued job begins, if the jobs before it take as long as the last ones did: none if it
-/// is not queued, or no job was ever done. One job runs at a time.
-pub fn expected_start(
-    job: &Job,
-    running: i64,
-    usual_ms: Option<i64>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let before = i64::try_from(job.position?.saturating_sub(1)).ok()?.checked_add(running)?;
-    let wait = SignedDuration::from_millis(usual_ms?.max(0).checked_mul(before)?);
-    Some(now.checked_add(wait).ok()?.max(job.due))
+impl JobShown {
+    /// A job that stands there in the queue.
+    pub fn at(job: Job, place: Place) -> JobShown {
+        let Place { position, expected_start } = place;
+        JobShown { position, expected_start, ..JobShown::from(job) }
+    }
+}
+
+/// Where a followed job stands in the queue: the data of an event `queue`.
+#[derive(Debug, Serialize)]
+pub struct QueueNews {
+    /// When it stood there.
+    pub at: String,
+    /// The same in words.
+    pub text: String,
+    /// 1 is next.
+    pub position: u64,
+    /// When it will begin, as far as can be told.
+    pub expected_start: Option<Timestamp>,
+}
+
+impl QueueNews {
+    /// What there is to tell of a job that is queued.
+    pub fn of(place: Place, now: Timestamp) -> Option<QueueNews> {
+        let (position, expected_start) = (place.position?, place.expected_start);
+        let begins = expected_start.map(|start| format!(", expected to begin at {start:.0}"));
+        let text = format!("place {position} in the queue{}", begins.unwrap_or_default());
+        Some(QueueNews { at: format!("{now:.3}"), text, position, expected_start })
+    }
 }
 
 /// A record in a list.
@@ -292,8 +315,8 @@ impl From<Observation> for ObservationListed {
 pub struct EventSent {
     /// Where to go on after it, as `Last-Event-ID`.
     id: String,
-    /// `stage`, `log` or `state`.
-    #[schema(pattern = "^(stage|log|state)$")]
+    /// `stage`, `log`, `state` or `queue`.
+    #[schema(pattern = "^(stage|log|state|queue)$")]
     event: String,
     /// JSON: `{"at", "text"}`, or the job itself in the last one.
     data: String,
@@ -398,39 +421,4 @@ pub struct QueueStatus {
     pub parked: i64,
     /// The median of the last twenty jobs; null before the first.
     pub usual_duration_ms: Option<i64>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_begins_when_those_before_it_have_taken_their_usual_time() {
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut job = Job {
-            id: String::new(),
-            version: "3.13.5".parse().unwrap(),
-            why: Why::Request,
-            state: JobState::Queued,
-            created: now,
-            due: now,
-            started: None,
-            finished: None,
-            attempts: 0,
-            error: None,
-            waiting: None,
-            confirming: false,
-            record: None,
-            position: Some(3),
-        };
-        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
-        let minute = Some(60_000);
-        let expected = Some("2026-01-01T00:03:00Z".to_owned());
-        assert_eq!(text(expected_start(&job, 1, minute, now)), expected);
-        assert_eq!(expected_start(&job, 1, None, now), None);
-        job.due = "2026-01-02T00:00:00Z".parse().unwrap();
-        assert_eq!(expected_start(&job, 1, minute, now), Some(job.due));
-        job.position = None;
-        assert_eq!(expected_start(&job, 1, minute, now), None);
-    }
 }

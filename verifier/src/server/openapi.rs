@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{self, Problem};
-use super::{App, events, health, lists, reports, requests, singles};
+use super::{App, events, health, lists, operator, reports, requests, singles};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -27,7 +27,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(requests::ask))
         .routes(routes!(requests::take_back))
         .routes(routes!(lists::jobs))
-        .routes(routes!(singles::job))
+        .routes(routes!(singles::job, operator::cancel_job))
         .routes(routes!(events::follow))
         .routes(routes!(singles::log))
         .routes(routes!(lists::records))
@@ -39,6 +39,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(lists::artifacts))
         .routes(routes!(lists::observations))
         .routes(routes!(lists::alarms))
+        .routes(routes!(operator::clear_alarm))
         .routes(routes!(lists::deliveries))
         .routes(routes!(singles::status))
         .routes(routes!(health::alive))
@@ -97,6 +98,7 @@ fn describe_errors(operation: &mut Operation) {
     }
     if operation.security.is_some() {
         errors.push(("401", "a token is needed, or this one is not known"));
+        errors.push(("403", "this token does not allow it"));
         errors.push(("429", "too many requests; see Retry-After"));
     }
     for (status, description) in errors {

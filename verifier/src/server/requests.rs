@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, RequestExt};
 
+use super::board::Place;
 use super::connection::Peer;
-use super::model::{JobShown, Taken, Wanted, expected_start};
+use super::model::{JobShown, Taken, Wanted};
 use super::problem::Problem;
 use super::{App, Shared, gate, token};
 use crate::clock;
@@ -43,7 +44,7 @@ impl<S: Send + Sync> FromRequest<S> for Timely<Wanted> {
 /// one job.
 #[utoipa::path(post, path = "/api/v1/requests", request_body = Wanted,
     security((), ("token" = [])),
-    responses((status = 202, body = Taken, headers(("location" = String)),
+    responses((status = 202, body = Taken, headers(("location" = String), ("retry-after" = u64, description = "when to look")),
         links(
             ("job" = (operation_id = "job", parameters(("id" = "$response.body#/job")))),
             ("take_back" = (operation_id = "take_back",
@@ -77,8 +78,12 @@ pub async fn ask(
     app.site.wake.notify_one();
     tracing::info!(%version, job = job.id, asked_by, "a rebuild was asked for");
     let location = format!("/api/v1/jobs/{}", job.id);
-    let taken = taken(&app, request, &job).await?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(taken)).into_response())
+    let now = clock::now();
+    let place = app.board.queue(&app.site.store).await?.place(&job, now);
+    let again = place.retry_after_seconds(now).to_string();
+    let headers = [(header::LOCATION, location), (header::RETRY_AFTER, again)];
+    let taken = taken(&app, request, &job, place);
+    Ok((StatusCode::ACCEPTED, headers, Json(taken)).into_response())
 }
 
 /// A full queue is no trouble of ours that a log has to explain.
@@ -91,17 +96,14 @@ async fn refused(app: &App, error: anyhow::Error) -> Problem {
     error.into()
 }
 
-async fn taken(app: &App, request: String, job: &Job) -> anyhow::Result<Taken> {
-    let store = &app.site.store;
-    let [_, running, _] = store.queue_lengths().await?;
-    let usual = store.usual_duration_ms().await?;
-    Ok(Taken {
+fn taken(app: &App, request: String, job: &Job, place: Place) -> Taken {
+    Taken {
         request,
         job: job.id.clone(),
-        position: job.position,
-        expected_start: expected_start(job, running, usual, clock::now()),
+        position: place.position,
+        expected_start: place.expected_start,
         page: app.site.settings.public(&format!("/releases/{}", job.version)),
-    })
+    }
 }
 
 /// Takes a request back. A job that nobody else wants is cancelled, even while it runs.

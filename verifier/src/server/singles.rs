@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
@@ -11,7 +11,8 @@ use super::journal::Journal;
 use super::model::{FeedStatus, JobShown, QueueStatus, ReleaseShown, Status};
 use super::problem::Problem;
 use super::{App, Shared};
-use crate::queue::Job;
+use crate::clock;
+use crate::queue::{Job, JobState};
 use crate::version::Version;
 
 /// Requests that python.org's API allows in a day.
@@ -25,9 +26,19 @@ pub async fn known_job(app: &App, id: &str) -> Result<Job, Problem> {
 
 /// A job.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = JobShown)))]
-pub async fn job(State(app): Shared, Path(id): Path<String>) -> Result<Json<JobShown>, Problem> {
-    Ok(Json(known_job(&app, &id).await?.into()))
+    responses((status = 200, body = JobShown,
+        headers(("retry-after" = Option<u64>, description = "when to look, if it is queued")))))]
+pub async fn job(State(app): Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+    let job = known_job(&app, &id).await?;
+    let is_queued = job.state == JobState::Queued;
+    let now = clock::now();
+    let place = app.board.queue(&app.site.store).await?.place(&job, now);
+    let mut response = Json(JobShown::at(job, place)).into_response();
+    if is_queued {
+        let again = HeaderValue::from(place.retry_after_seconds(now));
+        response.headers_mut().insert(header::RETRY_AFTER, again);
+    }
+    Ok(response)
 }
 
 /// What a job's worker wrote so far, as text.

@@ -34,7 +34,7 @@ use sqlx::{Row, Sqlite, Transaction};
 pub use backup::{Copied, back_up, restore};
 pub use deliveries::{DeliveryRow, DeliveryState};
 pub use notices::{NOTICE, notice_of};
-pub use pages::Totals;
+pub use pages::{DurationRow, Totals};
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
 pub use shown::{LiveJob, ReleaseLine};

@@ -1,9 +1,11 @@
-//! What only the server asks: parts of long lists, and totals that are read, not counted.
+//! What only the server asks: parts of long lists, how the queue is, and totals that are read, not
+//! counted.
 
 use anyhow::Context;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::records::artifact_row;
 use super::{ArtifactRow, Store};
 
 /// How much there ever was.
@@ -15,7 +17,71 @@ pub struct Totals {
     pub records: i64,
 }
 
+/// How many of the jobs that are done took how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurationRow {
+    /// At most so long, and longer than the row before says; the last row has no bound.
+    pub at_most_ms: i64,
+    /// So many jobs.
+    pub jobs: i64,
+    /// So long together.
+    pub sum_ms: i64,
+}
+
 impl Store {
+    /// How many jobs are queued, running and parked.
+    pub async fn queue_lengths(&self) -> anyhow::Result<[i64; 3]> {
+        let row = sqlx::query(
+            "SELECT COALESCE(SUM(state = 'queued'), 0) AS queued,
+                 COALESCE(SUM(state = 'running'), 0) AS running,
+                 COALESCE(SUM(state = 'parked'), 0) AS parked
+             FROM jobs WHERE state IN ('queued', 'running', 'parked')",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .context("measure the queue")?;
+        Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
+    }
+
+    /// The queued jobs' ids, in the order in which they run.
+    pub async fn queued(&self) -> anyhow::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT id FROM jobs
+             WHERE state IN ('queued', 'running', 'parked') AND state = 'queued'
+             ORDER BY class, place",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("list the queue")
+    }
+
+    /// The median time that the last twenty jobs took, in milliseconds; none before the first.
+    pub async fn usual_duration_ms(&self) -> anyhow::Result<Option<i64>> {
+        let mut durations: Vec<i64> = sqlx::query_scalar(
+            "SELECT finished_ms - started_ms FROM jobs WHERE state = 'done'
+             ORDER BY finished_ms DESC LIMIT 20",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("measure the last jobs")?;
+        durations.sort_unstable();
+        Ok(durations.get(durations.len() / 2).copied())
+    }
+
+    /// How long jobs took, by rising bounds.
+    pub async fn durations(&self) -> anyhow::Result<Vec<DurationRow>> {
+        let rows =
+            sqlx::query("SELECT at_most_ms, jobs, sum_ms FROM durations ORDER BY at_most_ms")
+                .fetch_all(&self.readers)
+                .await
+                .context("read how long jobs took")?;
+        let row = |row: &SqliteRow| {
+            let (at_most_ms, jobs) = (row.try_get("at_most_ms")?, row.try_get("jobs")?);
+            Ok(DurationRow { at_most_ms, jobs, sum_ms: row.try_get("sum_ms")? })
+        };
+        rows.iter().map(row).collect()
+    }
+
     /// The files whose published bytes have this SHA-256, newest record first, after the record
     /// and place `after`; with their records and places.
     pub async fn artifacts_page(
@@ -67,14 +133,5 @@ impl Store {
 }
 
 fn placed(row: &SqliteRow) -> anyhow::Result<((i64, i64), ArtifactRow)> {
-    let artifact = ArtifactRow {
-        record: row.try_get("id")?,
-        version: row.try_get::<String, _>("version")?.parse()?,
-        name: row.try_get("name")?,
-        verdict: row.try_get("verdict")?,
-        tier: row.try_get("tier")?,
-        published: row.try_get("published")?,
-        rebuilt: row.try_get("rebuilt")?,
-    };
-    Ok(((row.try_get("seq")?, row.try_get("place")?), artifact))
+    Ok(((row.try_get("seq")?, row.try_get("place")?), artifact_row(row)?))
 }

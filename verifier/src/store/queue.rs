@@ -18,7 +18,8 @@ use crate::version::Version;
 
 // Where jobs in one state are looked for, the condition of the index on live jobs, or on those that
 // are over, stands beside, word for word: otherwise SQLite reads every job that ever was.
-const JOB: &str = "SELECT *,
+const JOB: &str = "SELECT *, NULL AS position FROM jobs WHERE id = ?";
+const PLACED_JOB: &str = "SELECT *,
     CASE state WHEN 'queued' THEN (
         SELECT COUNT(*) + 1 FROM jobs AS other
         WHERE other.state IN ('queued', 'running', 'parked') AND other.state = 'queued'
@@ -55,8 +56,12 @@ impl Store {
         fault::point("request.before")?;
         writing.commit().await.context("keep a request")?;
         fault::point("request.after")?;
-        let job = self.job(&job).await?.context("read the job that was asked for")?;
-        Ok((request, job))
+        let row = sqlx::query(PLACED_JOB)
+            .bind(&job)
+            .fetch_one(&self.readers)
+            .await
+            .context("read the job that was asked for")?;
+        Ok((request, self::job(&row)?))
     }
 
     /// Takes a request back. A job that nobody else wants is cancelled, even while it runs. None
@@ -97,6 +102,20 @@ impl Store {
             .context("lower a job")?;
         writing.commit().await.context("take back a request")?;
         self.job(&job).await
+    }
+
+    /// Cancels a job that is not over, whoever wants it. None if there is no such job.
+    pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
+        sqlx::query(
+            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
+             WHERE id = ? AND state IN ('queued', 'running', 'parked')",
+        )
+        .bind(clock::now_ms())
+        .bind(id)
+        .execute(&self.writer)
+        .await
+        .context("cancel a job")?;
+        self.job(id).await
     }
 
     /// Gives the first job that is due to `worker`.
@@ -262,7 +281,7 @@ impl Store {
         Ok(())
     }
 
-    /// One job.
+    /// One job, without its place in the queue.
     pub async fn job(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let row = sqlx::query(JOB)
             .bind(id)
@@ -318,33 +337,6 @@ impl Store {
         .await
         .context("list the queue")?;
         rows.iter().map(job).collect()
-    }
-
-    /// How many jobs are queued, running and parked.
-    pub async fn queue_lengths(&self) -> anyhow::Result<[i64; 3]> {
-        let row = sqlx::query(
-            "SELECT COALESCE(SUM(state = 'queued'), 0) AS queued,
-                 COALESCE(SUM(state = 'running'), 0) AS running,
-                 COALESCE(SUM(state = 'parked'), 0) AS parked
-             FROM jobs WHERE state IN ('queued', 'running', 'parked')",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .context("measure the queue")?;
-        Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
-    }
-
-    /// The median time that the last twenty jobs took, in milliseconds; none before the first.
-    pub async fn usual_duration_ms(&self) -> anyhow::Result<Option<i64>> {
-        let mut durations: Vec<i64> = sqlx::query_scalar(
-            "SELECT finished_ms - started_ms FROM jobs WHERE state = 'done'
-             ORDER BY finished_ms DESC LIMIT 20",
-        )
-        .fetch_all(&self.readers)
-        .await
-        .context("measure the last jobs")?;
-        durations.sort_unstable();
-        Ok(durations.get(durations.len() / 2).copied())
     }
 }
 
@@ -431,15 +423,24 @@ async fn finish(
     lease: &Lease,
     record: &Record,
 ) -> anyhow::Result<()> {
-    let query = "UPDATE jobs SET state = 'done', worker = NULL, record = ?, finished_ms = ?,
-        error = NULL WHERE id = ?";
-    sqlx::query(query)
-        .bind(&record.id)
-        .bind(clock::now_ms())
-        .bind(&lease.job)
-        .execute(&mut **writing)
-        .await
-        .context("end a job")?;
+    let duration: i64 = sqlx::query_scalar(
+        "UPDATE jobs SET state = 'done', worker = NULL, record = ?, finished_ms = ?, error = NULL
+         WHERE id = ? RETURNING MAX(finished_ms - COALESCE(started_ms, finished_ms), 0)",
+    )
+    .bind(&record.id)
+    .bind(clock::now_ms())
+    .bind(&lease.job)
+    .fetch_one(&mut **writing)
+    .await
+    .context("end a job")?;
+    sqlx::query(
+        "UPDATE durations SET jobs = jobs + 1, sum_ms = sum_ms + ?1 WHERE at_most_ms =
+             (SELECT MIN(at_most_ms) FROM durations WHERE at_most_ms >= ?1)",
+    )
+    .bind(duration)
+    .execute(&mut **writing)
+    .await
+    .context("count a job's duration")?;
     Ok(())
 }
 

@@ -148,21 +148,6 @@ impl Store {
         rows.context("list the records")?.iter().map(record_row).collect()
     }
 
-    /// The files whose published bytes have this SHA-256, newest record first.
-    pub async fn artifacts(&self, sha256: &str, limit: u32) -> anyhow::Result<Vec<ArtifactRow>> {
-        let rows = sqlx::query(
-            "SELECT id, version, name, verdict, tier, published, rebuilt
-             FROM artifacts JOIN records USING (seq)
-             WHERE published = ? ORDER BY seq DESC LIMIT ?",
-        )
-        .bind(sha256)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
-        .context("look up a file")?;
-        rows.iter().map(artifact_row).collect()
-    }
-
     /// Changes of status after the place `after`, oldest first.
     pub async fn changes(&self, after: i64, limit: u32) -> anyhow::Result<Vec<ChangeRow>> {
         let rows = sqlx::query(
@@ -273,7 +258,7 @@ fn record_row(row: &SqliteRow) -> anyhow::Result<RecordRow> {
     })
 }
 
-fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
+pub(super) fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
     Ok(ArtifactRow {
         record: row.try_get("id")?,
         version: row.try_get::<String, _>("version")?.parse()?,

@@ -118,10 +118,13 @@ impl Store {
     /// The newest final version, and where there is none the newest of all.
     pub async fn newest(&self) -> anyhow::Result<Option<Version>> {
         let version: Option<String> = sqlx::query_scalar(
-            "SELECT version FROM releases
-             ORDER BY sort_key LIKE '%.z.%' DESC, sort_key DESC LIMIT 1",
+            // Twice through the index, and only to the first row, however many releases there are.
+            "SELECT COALESCE(
+                 (SELECT version FROM releases WHERE sort_key LIKE '%.z.%'
+                  ORDER BY sort_key DESC LIMIT 1),
+                 (SELECT version FROM releases ORDER BY sort_key DESC LIMIT 1))",
         )
-        .fetch_optional(&self.readers)
+        .fetch_one(&self.readers)
         .await
         .context("look for the newest release")?;
         version.map(|text| text.parse().context("read a version")).transpose()

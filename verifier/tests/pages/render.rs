@@ -292,8 +292,8 @@ async fn a_site_below_a_path_links_below_that_path() {
 async fn five_thousand_differences_are_counted_and_not_all_shown() {
     let world = World::empty().await;
     let mut record = fail("3.13.5");
-    record.artifacts[0].unexplained =
-        (0..5_000).map(|number| format!("{}/{number}", "long".repeat(50))).collect();
+    let path = |n: usize| format!("{}/{n}", "long".repeat(50));
+    record.artifacts[0].unexplained = (0..5_000).map(path).collect();
     record.artifacts[0].causes = vec![record.artifacts[0].causes[0].clone(); 5_000];
     record.artifacts[0].summary = "x".repeat(1 << 20);
     let many = vec![record.evidence[0].clone(); 5_000].into_iter().enumerate();

@@ -26,12 +26,15 @@ async fn a_client_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!(live.headers()["content-type"], "text/event-stream");
     server.journal(&job.id, &[("stage", "fetch"), ("log", "one\ntwo")]);
     let mut text = String::new();
-    while events(&text).len() < 2 {
+    while events(&text).len() < 3 {
         let part = tokio::time::timeout(Duration::from_secs(30), live.chunk()).await.unwrap();
         text.push_str(&String::from_utf8_lossy(&part.unwrap().unwrap()));
     }
     drop(live);
-    let first = events(&text);
+    let mut first = events(&text);
+    let place = first.remove(0);
+    assert_eq!(place[1], "queue");
+    assert!(place[2].contains("\"position\":1") && place[2].contains("place 1 in the queue"));
     assert_eq!(first[0][1], "stage");
     assert!(first[1][2].contains(r#""text":"one\ntwo""#), "{first:?}");
     server.journal(&job.id, &[("log", "three")]);
@@ -55,7 +58,31 @@ async fn a_server_that_stops_lets_followers_go() {
     let path = format!("/api/v1/jobs/{}/events", job.id);
     let live = server.request(Method::GET, &path).send().await.unwrap();
     server.stop().await;
-    assert_eq!(events(&live.text().await.unwrap()), [[""; 3]; 0]);
+    let news = events(&live.text().await.unwrap());
+    assert!(news.iter().all(|event| event[1] == "queue"), "{news:?}");
     let gone = server.request(Method::GET, "/healthz").send().await;
     assert!(gone.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_follower_hears_of_each_place_in_the_queue_once() {
+    let server = Server::start().await;
+    let first = server.store.enqueue(&"3.13.4".parse().unwrap(), Why::Release).await.unwrap();
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Backfill).await.unwrap();
+    let path = format!("/api/v1/jobs/{}/events", job.id);
+    let mut live = server.request(Method::GET, &path).send().await.unwrap();
+    let mut text = String::new();
+    let mut written = 0;
+    while !text.contains("place 1 in the queue") {
+        let part = tokio::time::timeout(Duration::from_secs(30), live.chunk()).await.unwrap();
+        text.push_str(&String::from_utf8_lossy(&part.unwrap().unwrap()));
+        if written == 0 {
+            // Something is written that changes nothing of the queue, and then something that does.
+            server.store.set_fact("some", "thing").await.unwrap();
+            server.store.cancel_job(&first.id).await.unwrap();
+        }
+        written += 1;
+    }
+    let places: Vec<String> = events(&text).into_iter().map(|[_, kind, _]| kind).collect();
+    assert_eq!(places, ["queue", "queue"], "{text}");
 }

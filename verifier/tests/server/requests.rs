@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use reqwest::Method;
+use verifier::observation::AlarmKind;
+use verifier::queue::Why;
 use verifier::server::{Settings, fresh_token};
 use verifier::store::Scope;
 
-use super::site::{Server, sent};
+use super::site::{Server, record, sent};
 
 #[tokio::test]
 async fn a_request_with_a_token_queues_a_job_and_wakes_the_worker() {
@@ -140,4 +142,69 @@ async fn of_a_thousand_requests_at_once_none_is_lost() {
         assert!(known.is_some(), "{id} was answered and is in the store");
     }
     assert!(server.store.live_jobs(1_000).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn operators_clear_alarms_and_cancel_any_job() {
+    let server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    server.store.raise(AlarmKind::JobParked, "3.13.4", "trouble").await.unwrap();
+    let alarm = server.store.alarms().await.unwrap().remove(0).id;
+    let (weak, strong) = (fresh_token().unwrap(), fresh_token().unwrap());
+    server.store.add_token("weak", Scope::Request, &weak).await.unwrap();
+    server.store.add_token("strong", Scope::Operate, &strong).await.unwrap();
+    let delete =
+        |path: String, token: &str| sent(server.request(Method::DELETE, &path).bearer_auth(token));
+    let paths = [format!("/api/v1/alarms/{alarm}"), format!("/api/v1/jobs/{}", job.id)];
+    for path in &paths {
+        sent(server.request(Method::DELETE, path)).await.problem(401);
+        assert!(delete(path.clone(), &weak).await.problem(403).contains("operate"));
+    }
+    assert_eq!(server.store.alarms().await.unwrap().len(), 1);
+    assert_eq!(delete(paths[0].clone(), &strong).await.status, 204);
+    delete(paths[0].clone(), &strong).await.problem(404);
+    assert!(server.store.alarms().await.unwrap().is_empty());
+    // Even while it runs: what its worker finds is dropped.
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    for _ in 0..2 {
+        assert_eq!(delete(paths[1].clone(), &strong).await.json()["state"], "cancelled");
+    }
+    assert!(server.store.settle(&lease, &record("3.13.5")).await.is_err());
+    server.store.enqueue(&"3.13.6".parse().unwrap(), Why::Release).await.unwrap();
+    server.settle("3.13.6").await;
+    let done = server.store.jobs(None, None, 1).await.unwrap().remove(0).1;
+    delete(format!("/api/v1/jobs/{}", done.id), &strong).await.problem(409);
+    delete("/api/v1/jobs/none".to_owned(), &strong).await.problem(404);
+}
+
+#[tokio::test]
+async fn who_waits_is_told_the_place_and_when_to_look_again() {
+    let server = Server::open().await;
+    server.announce(&["3.13.5", "3.13.6"]).await;
+    // It took no time at all: the next one begins at once.
+    server.store.enqueue(&"3.13.4".parse().unwrap(), Why::Release).await.unwrap();
+    server.settle("3.13.4").await;
+    server.store.enqueue(&"3.13.6".parse().unwrap(), Why::Release).await.unwrap();
+    let asked = sent(server.ask("3.13.5")).await;
+    assert_eq!(asked.header("retry-after"), "5");
+    let taken = asked.json();
+    assert_eq!(taken["position"], 2);
+    assert!(taken["expected_start"].is_string());
+    let shown = server.get(asked.header("location")).await;
+    assert_eq!(shown.header("retry-after"), "5");
+    assert_eq!(shown.json()["position"], 2);
+    assert!(shown.json()["expected_start"].is_string());
+    let listed = server.get("/api/v1/jobs?state=queued").await.json();
+    let positions: Vec<_> = listed["items"].as_array().unwrap().iter().collect();
+    let positions: Vec<_> = positions.iter().map(|job| job["position"].as_u64()).collect();
+    assert_eq!(positions, [Some(2), Some(1)], "newest first");
+    let metrics = server.get("/metrics").await.text;
+    for line in [
+        "# TYPE verbatim_job_duration_seconds histogram",
+        "verbatim_job_duration_seconds_bucket{le=\"10\"} 1",
+        "verbatim_job_duration_seconds_bucket{le=\"+Inf\"} 1",
+        "verbatim_job_duration_seconds_count 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
 }
