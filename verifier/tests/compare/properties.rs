@@ -43,7 +43,7 @@ fn render(published: &[u8], rebuilt: &[u8]) -> Tier {
 }
 
 /// A hundred cases in everyday tests; `PROPTEST_CASES=100000` makes a fuzzer of it.
-fn config() -> ProptestConfig {
+pub fn config() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = 96;
