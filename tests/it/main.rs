@@ -11,6 +11,7 @@ mod compare;
 mod config;
 mod daemon;
 mod deploy;
+mod diagnose;
 mod environment;
 mod explain;
 mod export;

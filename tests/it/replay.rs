@@ -38,7 +38,7 @@ fn recipe(replay: &str) -> String {
     let gnu = RECIPE.replace(pax, "--format=gnu");
     // Headers of long names have user 0 by name.
     let gnu = gnu.replace(" --numeric-owner", "");
-    let gnu = gnu.replace("    --mode=go+u,go-w \"", "    \"");
+    let gnu = gnu.replace(" --mode=go+u,go-w", "");
     let tar = "tar cf \"Python-$VERSION.tar\"";
     let gnu = gnu.replace(tar, &format!("chmod -R go+u,go-w \"Python-$VERSION\"\n{tar}"));
     assert_eq!(gnu.matches("go+u").count(), 1, "{gnu}");

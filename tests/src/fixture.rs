@@ -47,17 +47,27 @@ environment = "host"
 outputs = ["Python-{version}.tgz", "Python-{version}.tar.xz"]
 traced = "Python-{version}"
 
+[variables]
+REPOSITORY = "/source"
+NOT_SHIPPED = "Misc/mypy"
+TAR_ORDER = "--sort=name"
+TAR_OWNER = "--owner=0 --group=0 --numeric-owner"
+TAR_FORMAT = "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"
+GZIP_LEVEL = "-9"
+XZ_LEVEL = "-6"
+XZ_THREADS = "-T1"
+
 [[step]]
 name = "export"
 run = '''
-git --git-dir=/source archive --format=tar --prefix="Python-$VERSION/" "$COMMIT" | tar xf -
+git --git-dir="$REPOSITORY" archive --format=tar --prefix="Python-$VERSION/" "$COMMIT" | tar xf -
 '''
 
 [[step]]
 name = "remove"
 run = '''
 cd "Python-$VERSION"
-rm -rf .git .gitattributes .gitignore .github .azure-pipelines Misc/mypy
+rm -rf .git .gitattributes .gitignore .github .azure-pipelines $NOT_SHIPPED
 rm -rf Doc/build Doc/dist Doc/venv
 find . -name __pycache__ -prune -exec rm -rf {} +
 find . -name '*.py[co]' -delete
@@ -66,18 +76,16 @@ find . -name '*.py[co]' -delete
 [[step]]
 name = "archive"
 run = '''
-tar cf "Python-$VERSION.tar" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime \
-    --owner=0 --group=0 --numeric-owner \
-    --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
-    --mode=go+u,go-w "Python-$VERSION/"
+tar cf "Python-$VERSION.tar" $TAR_ORDER --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime \
+    $TAR_OWNER $TAR_FORMAT --mode=go+u,go-w "Python-$VERSION/"
 '''
 payload = "Python-{version}.tar"
 
 [[step]]
 name = "compress"
 run = '''
-gzip --no-name -9 < "Python-$VERSION.tar" > "out/Python-$VERSION.tgz" &
-xz -6 -T1 < "Python-$VERSION.tar" > "out/Python-$VERSION.tar.xz"
+gzip --no-name $GZIP_LEVEL < "Python-$VERSION.tar" > "out/Python-$VERSION.tgz" &
+xz $XZ_LEVEL $XZ_THREADS < "Python-$VERSION.tar" > "out/Python-$VERSION.tar.xz"
 wait $!
 '''
 "#;

@@ -15,6 +15,7 @@ use crate::compare_command::{self, CompareArgs};
 use crate::config::Config;
 use crate::daemon::Reload;
 use crate::definitions::Definitions;
+use crate::diagnose::{self, DiagnoseArgs};
 use crate::line::{self, Choices, Line, MovedTag};
 use crate::logging::{self, Level, LogFormat};
 use crate::operate;
@@ -69,6 +70,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find out which known variation of the recipe gives the published bytes where a rebuild does
+    /// not match: exit 0 explained or nothing to explain, 1 not explained, 2 trouble
+    Diagnose(DiagnoseArgs),
     /// Say offline who signed a file and whether they should have: exit 0 authentic, 1 not,
     /// 2 cannot tell
     Authenticate(AuthenticateArgs),
@@ -194,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Demo { .. }
         | Command::Verify(_)
         | Command::Explain { .. }
+        | Command::Diagnose(_)
         | Command::Authenticate(_)
         | Command::Serve { .. }
         | Command::Export { .. }
@@ -261,6 +266,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Explain { version, json } => {
                 unless_interrupted(explain(config, &version, json)).await
             }
+            Command::Diagnose(args) => unless_interrupted(diagnose::run(config, &args)).await,
             Command::Environment(command) => unless_interrupted(environment(config, command)).await,
             Command::Authenticate(args) => authenticate(&config, &args),
             Command::Export { directory } => {

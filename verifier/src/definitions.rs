@@ -65,6 +65,11 @@ impl<'a> Definitions<'a> {
         }
     }
 
+    /// The list of variations: a directory may leave it to the built-in one.
+    pub fn variations(&self) -> anyhow::Result<String> {
+        self.trust_text("variations.toml")
+    }
+
     /// Everybody who keeps records of published files, in the order of the files' names. A
     /// directory without `witnesses/` has none.
     pub fn witnesses(&self) -> anyhow::Result<Vec<Witness>> {

@@ -49,6 +49,7 @@ pub mod cli;
 pub mod compare_command;
 pub mod daemon;
 pub mod demo;
+pub mod diagnose;
 pub mod operate;
 pub mod request_command;
 pub mod store_command;

@@ -26,6 +26,7 @@ use crate::process::Program;
 use crate::progress::{Progress, Stage};
 use crate::publish::{self, Pair, Report};
 use crate::queue::{Lease, Settled};
+use crate::recipe::Recipe;
 use crate::record::{self, Findings, Named, Record};
 use crate::release::Release;
 use crate::replay::{self, Bench};
@@ -84,15 +85,8 @@ pub enum MovedTag {
 pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow::Result<Record> {
     let started = Timestamp::now();
     let scratch = line.scratch()?;
-    let candidates = line.definitions().candidates(version)?;
-    let release = announced(line, version, choices).await?;
-    let tools = line.environment(&candidates.first().environment).await?;
-    let (authentic, era) = authentic(line, release, &tools, choices, &scratch).await?;
-    let recipe = candidates.choose(&era);
-    let environment = match recipe.environment == candidates.first().environment {
-        true => tools,
-        false => line.environment(&recipe.environment).await?,
-    };
+    let Gathered { authentic, era, recipe, environment } =
+        gather(line, version, choices, &scratch).await?;
     let limits = &line.config.rebuild.limits;
     let definition = recipe.definition(version, authentic.source(), &environment, limits);
     let (files, release) = (authentic.files().to_vec(), authentic.release().clone());
@@ -135,6 +129,38 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
     };
     keep(line, &report, choices).await?;
     Ok(record)
+}
+
+/// Everything that a rebuild and its judgement begin with.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The published files and the source.
+    pub authentic: AuthenticRelease,
+    /// How the files were packed.
+    pub era: EraFinding,
+    /// By which they should come out.
+    pub recipe: Recipe,
+    /// Where its steps run.
+    pub environment: Environment,
+}
+
+/// The first rooms: asks what is announced, fetches it and chooses the recipe.
+pub async fn gather(
+    line: &Line,
+    version: &Version,
+    choices: &Choices,
+    scratch: &Scratch,
+) -> anyhow::Result<Gathered> {
+    let candidates = line.definitions().candidates(version)?;
+    let release = announced(line, version, choices).await?;
+    let tools = line.environment(&candidates.first().environment).await?;
+    let (authentic, era) = authentic(line, release, &tools, choices, scratch).await?;
+    let recipe = candidates.choose(&era).clone();
+    let environment = match recipe.environment == candidates.first().environment {
+        true => tools,
+        false => line.environment(&recipe.environment).await?,
+    };
+    Ok(Gathered { authentic, era, recipe, environment })
 }
 
 /// Puts the record into the store. On behalf of a job its report is there first, so that whatever
@@ -220,6 +246,12 @@ impl Line {
         }
         publish::write(&path, lock.to_text()?.as_bytes())?;
         Ok(path)
+    }
+
+    /// Whether there is a lock of the environment `name`.
+    pub fn has_lock(&self, name: &str) -> bool {
+        let locked = || self.definitions().text(&format!("environments/{name}.lock")).is_ok();
+        self.lock_path(name).exists() || locked()
     }
 
     /// Where a lock that was made here is kept; it takes the place of the one in the definitions.

@@ -4,6 +4,8 @@
 //! It may be based on another one (`cpython-source-e1-to-e4.toml` says how): it then has what that
 //! one has, except for what it says itself. `cpython-source-e0.toml` says what it is to replay.
 
+mod vary;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -21,6 +23,8 @@ use crate::era::EraFinding;
 use crate::release::FileName;
 use crate::source::Source;
 use crate::version::Version;
+
+pub use vary::Changes;
 
 /// Recipes that one may be based on, one on the other.
 const BASES_MAX: usize = 4;

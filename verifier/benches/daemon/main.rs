@@ -1,8 +1,8 @@
 //! `cargo bench -p verifier --bench daemon`: `verbatim serve` against the loopback world.
 //!
 //! How soon an idle worker starts, how much memory it takes idle, after ten thousand jobs and after
-//! a load, whether a thousand requests at once are all kept, and whether answers stay as fast with a
-//! million records.
+//! a load, whether a thousand requests at once are all kept, and whether answers stay as fast with
+//! a million records.
 //!
 //! Jobs are whole jobs, with a recipe that takes no time. Needs git and the package archive.
 //! `BENCH_JOBS` (10000; 0: none) and `BENCH_RECORDS` (`1000,100000,1000000`) set other numbers.

@@ -1,11 +1,11 @@
 //! The compare room: two files or directories in, a verdict and its explanation out.
 //!
 //! The door is [`compare`]; [`explain`] is its second half on its own, for when there is no rebuilt
-//! side; [`packing`] reads how an archive was packed; [`replay`] packs the rebuilt one again with
-//! the order, times and owners of the published one. The verdict comes from bytes: equal digests
-//! are [`Tier::Bitwise`] and nothing is opened. Only what is unequal is opened, both sides at once,
-//! in one streaming pass that hashes members and drops the identical ones unseen. The tree of
-//! [`Difference`]s only explains.
+//! side; [`packing`] and [`unpacked`] read how an archive was packed and compressed; [`replay`]
+//! packs the rebuilt one again with the order, times and owners of the published one. The verdict
+//! comes from bytes: equal digests are [`Tier::Bitwise`] and nothing is opened. Only what is
+//! unequal is opened, both sides at once, in one streaming pass that hashes members and drops the
+//! identical ones unseen. The tree of [`Difference`]s only explains.
 //!
 //! This room never uses the network, a process, a database or the clock (a deadline is given with
 //! the [`Limits`]; one text difference also stops trying to be small after five seconds). It never
@@ -39,6 +39,7 @@ mod tally;
 mod tar;
 mod text;
 mod trace;
+mod unpacked;
 mod zip;
 
 use std::io;
@@ -55,6 +56,7 @@ pub use limits::Limits;
 pub use listing::{Listed, ListedContent, Listing, members};
 pub use packing::{Packing, TarWriter};
 pub use replay::{Owner, ReplayError, Taken, TakenOwner, TakenTime, replay};
+pub use unpacked::Unpacked;
 
 use archive::Archive;
 use container::Container;
@@ -151,6 +153,13 @@ pub fn packing(published: &Path, limits: &Limits) -> Result<Packing, CompareErro
     let meter = Meter::new(limits);
     let read = |error| CompareError::Read { path: published.to_owned(), error };
     packing::read(&Source::File(published.into()), &meter).map_err(read)
+}
+
+/// The stream inside the compressed file `published`, and what its frame tells of the compressor.
+pub fn unpacked(published: &Path, limits: &Limits) -> Result<Unpacked, CompareError> {
+    let meter = Meter::new(limits);
+    let read = |error| CompareError::Read { path: published.to_owned(), error };
+    unpacked::read(&Source::File(published.into()), &meter).map_err(read)
 }
 
 /// One side, hashed.

@@ -54,6 +54,18 @@ pub enum TarWriter {
     Other,
 }
 
+impl TarWriter {
+    /// As records write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TarWriter::GnuFormat => "gnu format",
+            TarWriter::Tar134 => "1.34",
+            TarWriter::Tar135 => "1.35",
+            TarWriter::Other => "other",
+        }
+    }
+}
+
 impl Packing {
     fn unreadable(note: String) -> Packing {
         Packing {

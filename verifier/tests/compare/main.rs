@@ -12,6 +12,7 @@ mod properties;
 mod replay;
 mod reports;
 mod traces;
+mod unpacked;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,6 +21,13 @@ pub(in crate::compare) struct Header {
     comment: Option<String>,
 }
 
+impl Header {
+    /// XFL, which tells the level.
+    pub(in crate::compare) fn level(&self) -> u8 {
+        self.level
+    }
+}
+
 /// Reads a header, byte by byte.
 pub(super) fn read_header(byte: &mut dyn FnMut() -> io::Result<u8>) -> io::Result<Header> {
     let mut fixed = [0; 10];

@@ -60,7 +60,12 @@ impl Layout {
         Some(())
     }
 
-    fn dictionary_bytes(&self) -> Option<u64> {
+    /// Whether the first block's header says its sizes.
+    pub(in crate::compare) fn sizes_stated(&self) -> bool {
+        self.sizes_stated
+    }
+
+    pub(in crate::compare) fn dictionary_bytes(&self) -> Option<u64> {
         let (_, properties) = self.filters.iter().find(|(id, _)| *id == 0x21)?;
         let bits = u32::from(*properties.first()?);
         match bits {
