@@ -44,7 +44,8 @@ impl<S: Send + Sync> FromRequest<S> for Timely<Wanted> {
 /// one job.
 #[utoipa::path(post, path = "/api/v1/requests", request_body = Wanted,
     security((), ("token" = [])),
-    responses((status = 202, body = Taken, headers(("location" = String), ("retry-after" = u64, description = "when to look")),
+    responses((status = 202, body = Taken, headers(("location" = String),
+            ("retry-after" = u64, description = "when to look")),
         links(
             ("job" = (operation_id = "job", parameters(("id" = "$response.body#/job")))),
             ("take_back" = (operation_id = "take_back",

@@ -75,7 +75,7 @@ pub async fn record(
         sentence: verdict_sentence(&record),
         took: duration(u64::try_from(milliseconds).unwrap_or_default()),
         steps: steps(&record),
-        variables: variables.map(|(name, value)| (cut(name), cut(value))).collect(),
+        variables: variables.map(|(name, value)| (cut(name), quoted(value))).collect(),
         limits: record.rebuild.limits_in_force.iter().take(STEPS_MAX).map(|l| cut(l)).collect(),
         definition: record.rebuild.definition.clone(),
         log: log.context("read a log")??,
@@ -96,6 +96,11 @@ pub async fn definition(store: &Store, id: &str) -> anyhow::Result<Option<Resour
         modified: record.finished,
         policy: POLICY,
     }))
+}
+
+/// A value as a shell takes it between single quotes.
+fn quoted(value: &str) -> String {
+    cut(value).replace('\'', "'\\''")
 }
 
 async fn read(store: &Store, id: &str) -> anyhow::Result<Option<Record>> {
