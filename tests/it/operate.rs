@@ -1,8 +1,9 @@
 //! What an operator does with a daemon that runs, and what it tells the service manager.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tests::{Scene, source};
@@ -129,11 +130,16 @@ fn the_watchdog_hears_nothing_while_the_daemon_is_not_fit() {
     // Its disk is gone.
     let away = scene.path("away");
     fs::rename(scene.state(), &away).unwrap();
+    // Nobody can make the directory anew while a link that leads nowhere has its name.
+    symlink("nowhere", scene.state()).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(60);
     let mut silent = 0;
     while silent < 5 {
+        assert!(Instant::now() < give_up, "the watchdog still hears that it is alive");
         let news = manager.next();
         silent = if news.starts_with("WATCHDOG") { 0 } else { silent + 1 };
     }
+    fs::remove_file(scene.state()).unwrap();
     fs::rename(&away, scene.state()).unwrap();
     manager.hears("WATCHDOG=1");
     assert_eq!(running.stop(), Some(0));
