@@ -198,27 +198,35 @@ fn without_leave_no_address_of_the_machine_or_its_network_is_connected_to() {
 }
 
 #[test]
-fn a_sender_that_dies_delivers_at_least_once_with_the_same_id() {
-    for (point, copies) in [("deliver.before", 1), ("deliver.after", 2)] {
-        let receiver = Receiver::start(Vec::new());
-        let mut scene = watched();
-        set(&mut scene, vec![to("chat", &receiver.url("/"))]);
-        let mark = scene.path("mark");
-        scene.variables = vec![
-            ("UNDER_TEST_FAULT".to_owned(), format!("kill {point}")),
-            ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
-        ];
-        let mut dead = Running(scene.start(&["serve"]));
-        dead.0.wait().unwrap();
-        assert!(mark.exists());
-        let _running = Running(scene.start(&["serve"]));
-        wait_for(&scene, &format!("delivery after {point}"), is_delivered);
-        let received = receiver.received();
-        assert_eq!(received.len(), copies, "{point}");
-        let record = scene.records().remove(0);
-        let id = format!("msg_{}", record.id);
-        assert!(received.iter().all(|one| one.header("webhook-id") == id));
-    }
+fn a_sender_that_dies_before_it_is_delivered_delivers_once() {
+    delivers_although_it_dies("deliver.before", 1);
+}
+
+#[test]
+fn a_sender_that_dies_after_it_was_delivered_delivers_again_with_the_same_id() {
+    delivers_although_it_dies("deliver.after", 2);
+}
+
+#[track_caller]
+fn delivers_although_it_dies(point: &str, copies: usize) {
+    let receiver = Receiver::start(Vec::new());
+    let mut scene = watched();
+    set(&mut scene, vec![to("chat", &receiver.url("/"))]);
+    let mark = scene.path("mark");
+    scene.variables = vec![
+        ("UNDER_TEST_FAULT".to_owned(), format!("kill {point}")),
+        ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
+    ];
+    let mut dead = Running(scene.start(&["serve"]));
+    dead.0.wait().unwrap();
+    assert!(mark.exists());
+    let _running = Running(scene.start(&["serve"]));
+    wait_for(&scene, &format!("delivery after {point}"), is_delivered);
+    let received = receiver.received();
+    assert_eq!(received.len(), copies, "{point}");
+    let record = scene.records().remove(0);
+    let id = format!("msg_{}", record.id);
+    assert!(received.iter().all(|one| one.header("webhook-id") == id));
 }
 
 #[test]
