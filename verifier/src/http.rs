@@ -124,20 +124,25 @@ pub struct Client {
     direct: reqwest::Client,
 }
 
+/// What all our clients have in common: the name, the TLS, the patience to connect.
+#[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
+fn client() -> reqwest::ClientBuilder {
+    // A second call finds the provider installed, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+}
+
 impl Client {
     /// A client with this machine's certificate roots.
     pub fn new() -> anyhow::Result<Client> {
-        // A second call finds the provider installed, which is what is wanted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        #[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+        let following = || {
+            client()
                 .read_timeout(Duration::from_secs(SILENT_SECONDS_MAX))
                 .redirect(redirect::Policy::custom(same_host))
         };
-        Ok(Client { inner: builder().build()?, direct: builder().no_proxy().build()? })
+        Ok(Client { inner: following().build()?, direct: following().no_proxy().build()? })
     }
 
     /// The whole body in memory; passing trouble is retried.

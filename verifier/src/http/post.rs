@@ -76,12 +76,8 @@ pub struct Sender {
 impl Sender {
     /// A client with this machine's certificate roots.
     pub fn new() -> anyhow::Result<Sender> {
-        // A second call finds the provider installed, which is what is wanted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        #[expect(clippy::disallowed_methods, reason = "this is the one module that may")]
         let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("verbatim/", env!("CARGO_PKG_VERSION")))
+            super::client()
                 .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
                 .redirect(redirect::Policy::none())
                 // What a proxy connects to cannot be looked at here.
