@@ -321,7 +321,11 @@ fn a_recipe_whose_xz_uses_threads_gives_another_compression() {
     let prepared = Prepared::in_place(PLACE);
     let (scene, definitions) = with_own_definitions(&prepared);
     // What xz does by itself without -T1 where there are several processors.
-    edit(&definitions.join("recipes/cpython-source.toml"), "xz -6 -T1", "xz -6 -T2");
+    edit(
+        &definitions.join("recipes/cpython-source.toml"),
+        r#"XZ_THREADS = "-T1""#,
+        r#"XZ_THREADS = "-T2""#,
+    );
     let expected = Expected { tier: "payload", unexplained: &[], cause: "xz.blocks" };
     different(&scene, expected);
 }
