@@ -1,6 +1,6 @@
 //! The container's process tree as this machine sees it, in `/proc`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 
@@ -18,30 +18,47 @@ pub struct TreeUsage {
 }
 
 struct Process {
+    pid: u32,
     parent: u32,
     threads: u64,
 }
 
 /// The first child of `parent`.
 pub fn child_of(parent: u32) -> io::Result<Option<u32>> {
-    let processes = all()?;
-    Ok(processes.iter().find(|(_, process)| process.parent == parent).map(|(pid, _)| *pid))
+    for process in all()? {
+        let process = process?;
+        if process.parent == parent {
+            return Ok(Some(process.pid));
+        }
+    }
+    Ok(None)
 }
 
 /// Sums over everything below `root`, without `root`. Orphans of a pid namespace become children
-/// of its first process, so nothing that was started in there is missing.
-pub fn usage_below(root: u32) -> io::Result<TreeUsage> {
-    let processes = all()?;
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (pid, process) in &processes {
-        children.entry(process.parent).or_default().push(*pid);
-    }
+/// of its first process, so nothing that was started in there is missing. Once it has counted more
+/// than `threads_max`, it looks no further: what multiplies is not waited for.
+pub fn usage_below(root: u32, threads_max: u64) -> io::Result<TreeUsage> {
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    // The kernel lists a parent before the children it has, until its numbers begin anew.
+    let mut inside = HashSet::from([root]);
     let mut usage = TreeUsage::default();
+    for process in all()? {
+        let process = process?;
+        if inside.contains(&process.parent) {
+            inside.insert(process.pid);
+            usage.threads += process.threads;
+            if usage.threads > threads_max {
+                return Ok(usage);
+            }
+        }
+        children.entry(process.parent).or_default().push(process);
+    }
+    usage.threads = 0;
     let mut waiting = children.remove(&root).unwrap_or_default();
-    while let Some(pid) = waiting.pop() {
-        usage.threads += processes.get(&pid).map_or(0, |process| process.threads);
-        usage.memory_bytes += private_bytes(pid);
-        waiting.extend(children.remove(&pid).unwrap_or_default());
+    while let Some(process) = waiting.pop() {
+        usage.threads += process.threads;
+        usage.memory_bytes += private_bytes(process.pid);
+        waiting.extend(children.remove(&process.pid).unwrap_or_default());
     }
     Ok(usage)
 }
@@ -72,28 +89,27 @@ pub fn machine_out_of_memory_kills() -> u64 {
         .unwrap_or_default()
 }
 
-fn all() -> io::Result<HashMap<u32, Process>> {
-    let mut processes = HashMap::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
+/// In the order of their numbers, each as it is when its turn comes.
+fn all() -> io::Result<impl Iterator<Item = io::Result<Process>>> {
+    let read = |entry: io::Result<fs::DirEntry>| {
+        let pid = match entry {
+            Ok(entry) => entry.file_name().to_str()?.parse().ok()?,
+            Err(error) => return Some(Err(error)),
         };
         // One that ended meanwhile is no longer of interest.
-        let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { continue };
-        if let Some(process) = parse_stat(&String::from_utf8_lossy(&stat)) {
-            processes.insert(pid, process);
-        }
-    }
-    Ok(processes)
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        parse_stat(pid, &String::from_utf8_lossy(&stat)).map(Ok)
+    };
+    Ok(fs::read_dir("/proc")?.filter_map(read))
 }
 
 /// proc_pid_stat(5): after the name in parentheses come state (3), ppid (4), … num_threads (20).
-fn parse_stat(stat: &str) -> Option<Process> {
+fn parse_stat(pid: u32, stat: &str) -> Option<Process> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
     let parent = fields.nth(1)?.parse().ok()?;
     let threads = fields.nth(15)?.parse().ok()?;
-    Some(Process { parent, threads })
+    Some(Process { pid, parent, threads })
 }
 
 fn private_bytes(pid: u32) -> u64 {
@@ -112,14 +128,14 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_is_not_read_as_fields() {
         let stat = "7 (a) b) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 1 0";
-        let process = parse_stat(stat).unwrap();
+        let process = parse_stat(7, stat).unwrap();
         assert_eq!((process.parent, process.threads), (3, 5));
     }
 
     #[test]
     fn a_child_of_this_process_is_found_and_measured() {
         let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
-        assert!(usage_below(std::process::id()).unwrap().threads >= 1);
+        assert!(usage_below(std::process::id(), 1000).unwrap().threads >= 1);
         assert!(is_alive(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hakoniwa::Child;
 use nix::sys::resource::Resource;
+use rustix::process::{Pid, setpriority_process};
 use seccompiler::BpfProgram;
 
 use crate::cgroup::Cgroups;
@@ -28,6 +29,8 @@ pub const INPUT: &str = "/dev/input";
 const START_SECONDS_MAX: u64 = 60;
 /// How long the kernel may take to end a tree that it was told to kill.
 const END_SECONDS_MAX: u64 = 60;
+/// The highest of priorities.
+const FIRST: i32 = -20;
 
 /// One command and its bounds.
 pub struct Run<'a> {
@@ -229,6 +232,8 @@ impl Started {
     fn end(&mut self) -> Result<(), OperatingError> {
         let ending = || "end the container".to_string();
         if self.init != 0 {
+            // Once killed it ends all the others: among thousands it must get its turn first.
+            let _ = setpriority_process(Pid::from_raw(self.init as i32), FIRST);
             processes::end(self.init).while_trying(ending)?;
         } else {
             let _ = self.monitor.kill();

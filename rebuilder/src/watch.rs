@@ -22,6 +22,8 @@ use crate::{Limits, OperatingError};
 const TICK: Duration = Duration::from_millis(25);
 /// Looking must not cost more than a twentieth of the time.
 const PAUSE_PER_COST: u32 = 20;
+/// Beyond this, looking may cost more: processes would multiply unseen.
+const TREE_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Beyond this, looking may cost more: the disk would fill unseen.
 const DISK_PAUSE_MAX: Duration = Duration::from_secs(5);
 const SIGXFSZ: i32 = nix::libc::SIGXFSZ;
@@ -221,7 +223,8 @@ impl TreeWatch {
             return Ok(None);
         }
         let reached = self.compare(watch)?;
-        self.next = begun + TICK.max(begun.elapsed() * PAUSE_PER_COST);
+        let now = Instant::now();
+        self.next = now + ((now - begun) * PAUSE_PER_COST).clamp(TICK, TREE_PAUSE_MAX);
         Ok(reached)
     }
 
@@ -236,7 +239,7 @@ impl TreeWatch {
         if memory.is_some() && processes.is_some() {
             return Ok(None);
         }
-        let usage = usage_below(watch.init)?;
+        let usage = usage_below(watch.init, watch.limits.processes)?;
         // First, because a fork bomb soon takes all memory as well.
         if processes.is_none() && usage.threads > watch.limits.processes {
             return Ok(Some(Reached::Processes));

@@ -122,9 +122,9 @@ fn parent_of(pid: u32) -> u32 {
 fn a_daemon_that_holds_the_output_delays_nothing() {
     let run = "(setsid sleep 600 &) ; (nohup sleep 600 &) ; setsid bash -c 'trap \"\" HUP TERM
                while :; do sleep 0.1; echo still here; done' & echo done > out/a";
-    let ran = World::new(run).outputs(&["a"]).run();
+    let ran = World::new(run).outputs(&["a"]).run_alone();
     ran.built();
-    assert!(ran.took < Duration::from_secs(20), "{:?}", ran.took);
+    assert!(ran.took < Duration::from_secs(1), "{:?}", ran.took);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rebuilder::{
@@ -15,6 +15,9 @@ use rebuilder::{
 use tempfile::TempDir;
 
 use crate::host_tree;
+
+/// Held by whatever runs: shared by most, by one alone whose time is taken.
+static RUNS: RwLock<()> = RwLock::new(());
 
 /// One rebuild's directories, and a tree to run in that all worlds share.
 pub struct World {
@@ -128,6 +131,17 @@ impl World {
 
     /// Runs the rebuild to its end; nothing may be left then.
     pub fn run(&self) -> Ran {
+        let _beside_others = RUNS.read().unwrap_or_else(PoisonError::into_inner);
+        self.run_now()
+    }
+
+    /// The same with no other run beside it, for tests that say how long it may take.
+    pub fn run_alone(&self) -> Ran {
+        let _alone = RUNS.write().unwrap_or_else(PoisonError::into_inner);
+        self.run_now()
+    }
+
+    fn run_now(&self) -> Ran {
         let begun = Instant::now();
         let child = self.start("rebuild", &self.order());
         let pid = child.id();
@@ -161,6 +175,7 @@ impl World {
 
     /// Runs a tool to its end: how it ended, and its standard output.
     pub fn run_tool(&self, order: &ToolOrder) -> (Result<ToolRun, String>, String) {
+        let _beside_others = RUNS.read().unwrap_or_else(PoisonError::into_inner);
         let child = self.start("tool", order);
         let pid = child.id();
         let output = child.wait_with_output().unwrap();
