@@ -147,7 +147,8 @@ fn a_step_sees_neither_the_published_files_nor_anything_of_this_machine() {
         "test ! -e {}\ntest ! -e {}\nif find / -name '*.tgz' 2>/dev/null | grep -v ^/work/out/; \
          then exit 1; fi\nif ls /proc | grep -x {}; then exit 1; fi\n\
          if env | grep -v -E '^(PATH|HOME|LANG|LC_ALL|TZ|TMPDIR|VERSION|COMMIT|SOURCE_DATE_EPOCH|\
-         REPOSITORY|NOT_SHIPPED|(TAR|GZIP|XZ)_[A-Z]+|GIT_[A-Z0-9_]+|PWD|OLDPWD|SHLVL|_)='; \
+         REPOSITORY|NOT_SHIPPED|TAR_ORDER|TAR_OWNER|TAR_FORMAT|GZIP_LEVEL|XZ_LEVEL|XZ_THREADS|\
+         GIT_[A-Z0-9_]+|PWD|OLDPWD|SHLVL|_)='; \
          then exit 1; fi\n\
          if (exec 3<>/dev/tcp/127.0.0.1/{}) 2>/dev/null; then exit 1; fi",
         scene.path("").display(),

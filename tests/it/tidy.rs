@@ -33,7 +33,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// Every text file of the project.
+/// Every text file of the project, without what was built or installed into it.
 fn files() -> Vec<Source> {
     let root = root();
     let mut found = Vec::new();
@@ -42,7 +42,8 @@ fn files() -> Vec<Source> {
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_symlink() || name == ".git" || name.starts_with("target") {
+            let is_made = name.starts_with("target") || name == "node_modules";
+            if path.is_symlink() || name == ".git" || is_made {
                 continue;
             }
             if path.is_dir() {
