@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use rebuilder::Digest;
 
 use super::problem::{self, Problem};
+use crate::store::LOCKED_SECONDS_MAX;
 
-/// From the headers of a request to the headers of its answer.
-const ANSWER_SECONDS_MAX: u64 = 30;
+/// From the headers of a request to the headers of its answer. Longer than the store waits for
+/// another process that holds it: that delays an answer, and refuses none.
+const ANSWER_SECONDS_MAX: u64 = 5 + LOCKED_SECONDS_MAX;
 /// Documents are compared as a whole; a record has bounded lists.
 const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 /// Nothing of ours is to be run, framed or asked for by a page.

@@ -47,8 +47,9 @@ pub use watch::{FileLook, FileRow, Look};
 
 use crate::fault;
 
-/// Another process may hold the store this long before it is an error.
-const LOCKED_SECONDS_MAX: u64 = 60;
+/// Another process may hold the store this long before it is an error. Answers wait for it too, so
+/// it is shorter than the minute that proxies give them (nginx, `proxy_read_timeout`).
+pub const LOCKED_SECONDS_MAX: u64 = 45;
 /// Connections that only read.
 const READERS: u32 = 3;
 /// The schema's history. Each step is applied once, in order, and never edited.
