@@ -54,15 +54,23 @@ impl Kind {
     }
 }
 
-/// A line that was read back.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A line that was read back. An event of the server names the kind itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// When (RFC 3339).
     pub at: String,
     /// What it is about.
+    #[serde(skip_serializing)]
     pub kind: Kind,
     /// One line.
     pub text: String,
+}
+
+impl Told {
+    /// A line of plain text.
+    pub fn plain(&self) -> String {
+        format!("{} {}\n", self.at, self.text)
+    }
 }
 
 /// The end of a journal.

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::version::Version;
 
@@ -36,19 +37,22 @@ pub enum JobState {
 }
 
 /// A request to verify one release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
     /// UUID version 7 (RFC 9562).
     pub id: String,
     /// The release.
+    #[schema(value_type = String)]
     pub version: Version,
-    /// The most urgent reason.
+    /// The most urgent reason: `release`, `request`, `recheck` or `backfill`.
+    #[schema(value_type = String)]
     pub why: Why,
-    /// Where it is.
+    /// `queued`, `running`, `parked`, `done` or `cancelled`.
+    #[schema(value_type = String)]
     pub state: JobState,
     /// When it was first wanted.
     pub created: Timestamp,
-    /// Not before this time.
+    /// It does not begin before this time.
     pub due: Timestamp,
     /// When the last attempt began.
     pub started: Option<Timestamp>,
@@ -58,14 +62,37 @@ pub struct Job {
     pub attempts: u32,
     /// The last trouble, in one sentence.
     pub error: Option<String>,
-    /// What it waits for, if the release is not complete yet.
+    /// What the release still lacks.
     pub waiting: Option<String>,
     /// A first rebuild did not match, and it is rebuilt once more before that is said.
     pub confirming: bool,
     /// The record that it ended in.
     pub record: Option<String>,
-    /// Jobs that run before it, those that run now not counted; only while queued.
+    /// Its place in the queue, 1 is next; only while it is queued.
     pub position: Option<u64>,
+}
+
+#[cfg(test)]
+impl Job {
+    /// A request of that moment, for tests.
+    pub fn sample(state: JobState, due: Timestamp) -> Job {
+        Job {
+            id: "a".to_owned(),
+            version: "3.13.5".parse().unwrap(),
+            why: Why::Request,
+            state,
+            created: due,
+            due,
+            started: None,
+            finished: None,
+            attempts: 0,
+            error: None,
+            waiting: None,
+            confirming: false,
+            record: None,
+            position: None,
+        }
+    }
 }
 
 /// The right of one worker to run one job. A later lease of the same job has a greater fence, and

@@ -4,6 +4,8 @@
 //! It may be based on another one (`cpython-source-e1-to-e4.toml` says how): it then has what that
 //! one has, except for what it says itself. `cpython-source-e0.toml` says what it is to replay.
 
+#[cfg(test)]
+pub mod sample;
 mod vary;
 
 use std::collections::BTreeMap;

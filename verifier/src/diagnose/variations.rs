@@ -236,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::definitions::Definitions;
+    use crate::recipe::sample::{RECIPE, recipe};
 
     const LIST: &str = r#"
         [[choice]]
@@ -262,30 +263,8 @@ mod tests {
         variable = "SHAPE"
         values = []
     "#;
-    const RECIPE: &str = r#"
-        name = "recipe"
-        build_type = "urn:test"
-        covers = []
-        environment = "new"
-        outputs = []
-        [variables]
-        COLOUR = "r"
-        SPEED = "3"
-        [[step]]
-        name = "pack"
-        run = "pack"
-        payload = "{version}.tar"
-        [[step]]
-        name = "compress"
-        run = "compress"
-    "#;
-
-    fn recipe() -> Recipe {
-        Recipe::parse("recipes/recipe.toml", RECIPE, &|_: &str| bail!("it has no base")).unwrap()
-    }
-
     fn space(is_there: bool) -> Space {
-        Space::read(LIST, &recipe(), &|_| is_there).unwrap()
+        Space::read(LIST, &recipe(RECIPE), &|_| is_there).unwrap()
     }
 
     fn sets(space: &Space, parts: &[Part], size: usize) -> Vec<String> {
@@ -385,7 +364,8 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            let error = format!("{:#}", Space::read(&text, &recipe(), &|_| true).unwrap_err());
+            let error =
+                format!("{:#}", Space::read(&text, &recipe(RECIPE), &|_| true).unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
     }

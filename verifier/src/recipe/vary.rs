@@ -84,31 +84,8 @@ fn step(name: &str, run: String) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::bail;
-
     use super::{Changes, Recipe};
-
-    const RECIPE: &str = r#"
-        name = "recipe"
-        build_type = "urn:test"
-        covers = []
-        environment = "new"
-        outputs = ["a", "b"]
-        traced = "tree"
-        [variables]
-        COLOUR = "r"
-        [[step]]
-        name = "pack"
-        run = "pack"
-        payload = "{version}.tar"
-        [[step]]
-        name = "compress"
-        run = "compress"
-    "#;
-
-    fn recipe(text: &str) -> Recipe {
-        Recipe::parse("recipes/recipe.toml", text, &|_: &str| bail!("it has no base")).unwrap()
-    }
+    use crate::recipe::sample::{RECIPE, recipe};
 
     fn steps(recipe: &Recipe) -> Vec<&str> {
         recipe.steps.iter().map(|step| step.name.as_str()).collect()

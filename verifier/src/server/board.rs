@@ -95,27 +95,11 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Why;
 
     #[test]
     fn a_job_begins_when_those_before_it_have_taken_their_usual_time() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let mut job = Job {
-            id: "a".to_owned(),
-            version: "3.13.5".parse().unwrap(),
-            why: Why::Request,
-            state: JobState::Queued,
-            created: now,
-            due: now,
-            started: None,
-            finished: None,
-            attempts: 0,
-            error: None,
-            waiting: None,
-            confirming: false,
-            record: None,
-            position: None,
-        };
+        let mut job = Job::sample(JobState::Queued, now);
         let queue = |usual_ms| Queue {
             settled: None,
             positions: HashMap::from([("a".to_owned(), 3)]),

@@ -167,8 +167,8 @@ impl Tail {
 }
 
 fn event(line: &Line) -> anyhow::Result<Event> {
-    let event = Event::default().id(line.end.to_string()).event(line.entry.kind.as_str());
-    Ok(event.json_data(&line.entry)?)
+    let event = Event::default().id(line.end.to_string()).event(line.told.kind.as_str());
+    Ok(event.json_data(&line.told)?)
 }
 
 fn last_event(offset: u64, job: Job) -> anyhow::Result<Event> {

@@ -6,11 +6,11 @@ use std::io::{Read, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::task::spawn_blocking;
 
+use crate::journal::Told;
 use crate::retention::{self, Kept};
 
 /// Read at once; a longer line is passed over.
@@ -42,46 +42,7 @@ pub struct Line {
     /// The place of the first byte after it.
     pub end: u64,
     /// What it says.
-    pub entry: Entry,
-}
-
-/// What a worker wrote.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// When (RFC 3339).
-    pub at: String,
-    /// What kind of news.
-    #[serde(skip_serializing)]
-    pub kind: Kind,
-    /// One line.
-    pub text: String,
-}
-
-/// Kinds of news. A closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Stage,
-    Log,
-    State,
-}
-
-impl Kind {
-    /// As the journal and the event have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Stage => "stage",
-            Kind::Log => "log",
-            Kind::State => "state",
-        }
-    }
-}
-
-impl Entry {
-    /// A line of plain text.
-    pub fn plain(&self) -> String {
-        format!("{} {}\n", self.at, self.text)
-    }
+    pub told: Told,
 }
 
 impl Journal {
@@ -198,8 +159,8 @@ fn lines(bytes: &[u8], offset: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         end += line.len() as u64;
-        if let Ok(entry) = serde_json::from_slice(line) {
-            lines.push(Line { end, entry });
+        if let Ok(told) = serde_json::from_slice(line) {
+            lines.push(Line { end, told });
         }
     }
     lines
@@ -212,7 +173,7 @@ mod tests {
     const JOB: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
     async fn texts(journal: &mut Journal) -> Vec<String> {
-        journal.lines().await.unwrap().into_iter().map(|line| line.entry.text).collect()
+        journal.lines().await.unwrap().into_iter().map(|line| line.told.text).collect()
     }
 
     #[tokio::test]
@@ -256,7 +217,7 @@ mod tests {
                 if lines.is_empty() {
                     break;
                 }
-                found.extend(lines.into_iter().map(|line| (line.end, line.entry.text)));
+                found.extend(lines.into_iter().map(|line| (line.end, line.told.text)));
             }
             assert_eq!(found.len(), 20_001);
             all.push(found);

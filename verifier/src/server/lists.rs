@@ -19,59 +19,52 @@ use crate::version::Version;
 
 type Listed<T> = Result<Json<Page<T>>, Problem>;
 
-/// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// The `next` of an earlier answer.
-    cursor: Option<String>,
-    /// At most so many items; 50 if not given.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+/// A struct of query parameters: those of a list of its own, and which part of the list.
+macro_rules! paging {
+    ($(#[$documented:meta])* $name:ident { $($(#[$described:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$documented])*
+        #[derive(Debug, Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub struct $name {
+            $($(#[$described])* $field: $kind,)*
+            /// The `next` of an earlier answer.
+            cursor: Option<String>,
+            /// At most so many items; 50 if not given.
+            #[param(minimum = 1, maximum = 100)]
+            limit: Option<u32>,
+        }
+    };
 }
 
-/// Which jobs.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct JobsPaging {
-    /// Only jobs in this state: `queued`, `running`, `parked`, `done` or `cancelled`.
-    #[param(value_type = Option<String>)]
-    state: Option<JobState>,
-    /// The `next` of an earlier answer.
-    cursor: Option<String>,
-    /// At most so many items; 50 if not given.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+paging! {
+    /// Which part of a list.
+    Paging {}
 }
 
-/// Which records.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct RecordsPaging {
-    /// Only records of this version.
-    version: Option<String>,
-    /// The `next` of an earlier answer.
-    cursor: Option<String>,
-    /// At most so many items; 50 if not given.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+paging! {
+    /// Which jobs.
+    JobsPaging {
+        /// Only jobs in this state: `queued`, `running`, `parked`, `done` or `cancelled`.
+        #[param(value_type = Option<String>)]
+        state: Option<JobState>,
+    }
 }
 
-/// Which releases.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ReleasesPaging {
-    /// Only releases of this series, `3.13`.
-    series: Option<String>,
-    /// The `next` of an earlier answer.
-    cursor: Option<String>,
-    /// At most so many items; 50 if not given.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+paging! {
+    /// Which records.
+    RecordsPaging {
+        /// Only records of this version.
+        version: Option<String>,
+    }
+}
+
+paging! {
+    /// Which releases.
+    ReleasesPaging {
+        /// Only releases of this series, `3.13`.
+        series: Option<String>,
+    }
 }
 
 /// Jobs, newest first.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::board::Place;
 use super::cursor::Page;
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
-use crate::queue::{Job, JobState, Why};
+use crate::queue::Job;
 use crate::release::Release;
 use crate::store::{ArtifactRow, DeliveryRow, DeliveryState, RecordRow, ReleaseRow};
 use crate::webhook::message_id;
@@ -45,59 +45,16 @@ pub struct Taken {
 /// A job: a release that is to be, is being or was verified.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobShown {
-    pub id: String,
-    /// The release.
-    pub version: String,
-    /// The most urgent reason: `release`, `request`, `recheck` or `backfill`.
-    #[schema(value_type = String)]
-    pub why: Why,
-    /// `queued`, `running`, `parked`, `done` or `cancelled`.
-    #[schema(value_type = String)]
-    pub state: JobState,
-    /// When it was first wanted.
-    pub created: Timestamp,
-    /// It does not begin before this time.
-    pub due: Timestamp,
-    /// When the last attempt began.
-    pub started: Option<Timestamp>,
-    /// When it ended.
-    pub finished: Option<Timestamp>,
-    /// Attempts that ended in trouble of ours.
-    pub attempts: u32,
-    /// The last trouble.
-    pub error: Option<String>,
-    /// What the release still lacks.
-    pub waiting: Option<String>,
-    /// A first rebuild did not match, and it is rebuilt once more before that is said.
-    pub confirming: bool,
-    /// The record that it ended in.
-    pub record: Option<String>,
-    /// Its place in the queue, 1 is next; only while it is queued.
-    pub position: Option<u64>,
+    #[serde(flatten)]
+    job: Job,
     /// When it will begin, as far as can be told.
-    pub expected_start: Option<Timestamp>,
+    expected_start: Option<Timestamp>,
 }
 
 impl From<Job> for JobShown {
     /// A job without its place in the queue.
     fn from(job: Job) -> JobShown {
-        JobShown {
-            id: job.id,
-            version: job.version.to_string(),
-            why: job.why,
-            state: job.state,
-            created: job.created,
-            due: job.due,
-            started: job.started,
-            finished: job.finished,
-            attempts: job.attempts,
-            error: job.error,
-            waiting: job.waiting,
-            confirming: job.confirming,
-            record: job.record,
-            position: job.position,
-            expected_start: None,
-        }
+        JobShown { job, expected_start: None }
     }
 }
 
@@ -105,7 +62,7 @@ impl JobShown {
     /// A job that stands there in the queue.
     pub fn at(job: Job, place: Place) -> JobShown {
         let Place { position, expected_start } = place;
-        JobShown { position, expected_start, ..JobShown::from(job) }
+        JobShown { job: Job { position, ..job }, expected_start }
     }
 }
 

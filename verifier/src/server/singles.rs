@@ -50,7 +50,7 @@ pub async fn log(State(app): Shared, Path(id): Path<String>) -> Result<Response,
     let journal = journal.ok_or_else(|| Problem::missing("no log of this job is kept"))?;
     let text = stream::try_unfold(journal, |mut journal| async move {
         let lines = journal.lines().await.map_err(std::io::Error::other)?;
-        let text: String = lines.iter().map(|line| line.entry.plain()).collect();
+        let text: String = lines.iter().map(|line| line.told.plain()).collect();
         anyhow::Ok((!lines.is_empty()).then_some((text, journal)))
     });
     let kind = (header::CONTENT_TYPE, "text/plain; charset=utf-8");

@@ -163,22 +163,9 @@ mod tests {
     use super::*;
 
     fn job(state: JobState, due: &str) -> Job {
-        Job {
-            id: String::new(),
-            version: "3.13.5".parse().unwrap(),
-            why: Why::Request,
-            state,
-            created: "2026-01-01T00:00:00Z".parse().unwrap(),
-            due: due.parse().unwrap(),
-            started: (state == JobState::Running).then(|| due.parse().unwrap()),
-            finished: None,
-            attempts: 0,
-            error: None,
-            waiting: None,
-            confirming: false,
-            record: None,
-            position: None,
-        }
+        let due = due.parse().unwrap();
+        let started = (state == JobState::Running).then_some(due);
+        Job { started, ..Job::sample(state, due) }
     }
 
     #[test]
