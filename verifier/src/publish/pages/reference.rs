@@ -187,6 +187,7 @@ fn kind(schema: &Value, depth: usize) -> Kind {
     let types: Vec<&str> = match &schema["type"] {
         Value::String(one) => vec![one],
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ if schema["allOf"].is_array() => vec!["object"],
         _ => return plain("anything".to_owned()),
     };
     let mut target = None;
