@@ -88,7 +88,7 @@ fn a_file_replaced_under_its_name_is_compared_and_fails() {
 const MARY: (&str, &str) = ("mary@example.org", "https://example.org");
 
 /// A scene whose release Mary should sign, and her key.
-fn with_mary() -> (Scene, Signer) {
+pub fn with_mary() -> (Scene, Signer) {
     let (scene, mary) = (scene(), Signer::default());
     scene.trust(&mary, MARY.0, MARY.1);
     (scene, mary)
@@ -207,7 +207,7 @@ fn a_tag_is_as_good_as_its_signature() {
 }
 
 /// Runs `authenticate` in a directory with these files; the state directory stays away.
-fn authenticates(scene: &Scene, files: &[(&str, &[u8])], arguments: &[&str]) -> Ran {
+pub fn authenticates(scene: &Scene, files: &[(&str, &[u8])], arguments: &[&str]) -> Ran {
     let place = scene.path("download");
     let _ = fs::remove_dir_all(&place);
     fs::create_dir(&place).unwrap();

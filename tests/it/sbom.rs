@@ -13,7 +13,7 @@ use verifier::compare::Limits;
 use verifier::evidence::{CheckOutcome, Evidence};
 use verifier::world::Fault;
 
-use crate::authenticate::{evidence, finds};
+use crate::authenticate::{authenticates, evidence, finds, with_mary};
 use crate::{PLACE, scene};
 
 fn check(document: &Value, archive: &Path) -> Evidence {
@@ -107,6 +107,30 @@ fn an_sbom_is_fetched_and_compared_with_the_archive() {
     let detail =
         format!("1 mismatch: it is of an archive with SHA-256 {sha256}, and this one has ");
     judged(&scene, &other, "disagrees", &detail);
+}
+
+#[test]
+fn a_downloaded_archive_is_compared_with_the_sbom_beside_it() {
+    let (scene, mary) = with_mary();
+    let bytes = std::fs::read(Fixture::of(PLACE).published(TGZ)).unwrap();
+    let asc = mary.sign(&bytes);
+    let (asc_name, sbom_name) = (format!("{TGZ}.asc"), format!("{TGZ}{ENDING}"));
+    let mut altered = true_document();
+    file(&mut altered, "configure")["checksums"] = digests(&"0".repeat(40), &"0".repeat(64));
+    let said = |document: &Value, asc: Option<&str>| {
+        let document = document.to_string();
+        let mut files = vec![(TGZ, bytes.as_slice()), (sbom_name.as_str(), document.as_bytes())];
+        files.extend(asc.map(|asc| (asc_name.as_str(), asc.as_bytes())));
+        authenticates(&scene, &files, &[TGZ])
+    };
+    let good = said(&true_document(), Some(&asc));
+    good.exits(0);
+    assert!(good.stdout.contains("sbom      agrees: lists this archive and"), "{}", good.stdout);
+    let bad = said(&altered, Some(&asc));
+    bad.exits(1);
+    assert!(bad.stdout.contains("disagrees: 1 mismatch: other bytes than"), "{}", bad.stdout);
+    // Without a signature, a list that is true says nothing of who made the file.
+    said(&true_document(), None).exits(2);
 }
 
 #[test]

@@ -11,13 +11,17 @@ use jiff::Timestamp;
 use rebuilder::Digest;
 use serde::Serialize;
 
+use crate::authenticate::sbom;
 use crate::authenticate::sidecars::{self, Fetched, Sidecar};
 use crate::authenticate::signed::{self, Finding, Subject};
 use crate::authenticate::trust::Trust;
-use crate::compare::report::printable;
+use crate::compare::{self, report::printable};
 use crate::definitions::Definitions;
 use crate::evidence::{Check, CheckOutcome, Evidence};
 use crate::version::Version;
+
+/// Of source archives.
+const SOURCE_ENDINGS: [&str; 2] = [".tgz", ".tar.xz"];
 
 /// What `verbatim authenticate` is asked.
 #[derive(Args, Debug)]
@@ -51,7 +55,7 @@ pub struct Answer {
     pub size: u64,
     /// The conclusion.
     pub authentic: Authentic,
-    /// Each signature.
+    /// Each signature, and the SPDX document if one lies there.
     pub evidence: Vec<Evidence>,
 }
 
@@ -114,13 +118,14 @@ pub fn authenticate(args: &AuthenticateArgs, definitions: &Definitions) -> anyho
     let found = beside(args, path)?;
     let trust = Trust::load(definitions)?;
     let subject = Subject { path, sha256, version: &version };
-    let evidence: Vec<Evidence> = [
+    let signatures = [
         (Check::Sigstore, sigstore(&found, subject, &trust)?),
         (Check::Openpgp, openpgp(&found, subject, &trust)?),
-    ]
-    .into_iter()
-    .map(|(check, Finding { outcome, detail })| Evidence::new(check, &name, outcome, detail))
-    .collect();
+    ];
+    let signature =
+        |(check, Finding { outcome, detail })| Evidence::new(check, &name, outcome, detail);
+    let mut evidence: Vec<Evidence> = signatures.into_iter().map(signature).collect();
+    evidence.extend(sbom(&found.sbom, subject, &name)?);
     let authentic = conclude(&evidence);
     Ok(Answer { file: name, version, sha256, size, authentic, evidence })
 }
@@ -137,7 +142,7 @@ fn version_of(name: &str) -> anyhow::Result<Version> {
 }
 
 fn beside(args: &AuthenticateArgs, path: &Path) -> anyhow::Result<Fetched> {
-    let named = |file: &Path| match sidecars::read(file)? {
+    let named = |file: &Path| match sidecars::signature(file)? {
         // Asked for by name: then its absence is a mistake, not an answer.
         Sidecar::None => bail!("read {}: there is no such file", file.display()),
         found => Ok(found),
@@ -171,6 +176,22 @@ fn openpgp(found: &Fetched, subject: Subject, trust: &Trust) -> anyhow::Result<F
     }
 }
 
+/// Nothing if there is none: who signed the file is told without it. Those of other files than
+/// source archives describe something else.
+fn sbom(found: &Sidecar, subject: Subject, name: &str) -> anyhow::Result<Option<Evidence>> {
+    if !SOURCE_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+        return Ok(None);
+    }
+    Ok(match found {
+        Sidecar::Bytes(document) => {
+            let (path, limits) = (subject.path, compare::Limits::default());
+            Some(sbom::check(document, name, subject.sha256, path, &limits)?)
+        }
+        Sidecar::TooLarge => Some(sbom::too_large(name)),
+        Sidecar::None | Sidecar::Gone => None,
+    })
+}
+
 fn absent(is_expected: bool, what: &str) -> Finding {
     if is_expected {
         return Finding::new(CheckOutcome::Missing, format!("there is no {what} beside the file"));
@@ -178,13 +199,14 @@ fn absent(is_expected: bool, what: &str) -> Finding {
     Finding::new(CheckOutcome::NotExpected, "")
 }
 
-/// One good signature is enough, and one that contradicts is enough for the opposite.
+/// One good signature is enough, and anything that contradicts is enough for the opposite. A list
+/// of the contents proves nothing by itself: anybody can write one.
 fn conclude(evidence: &[Evidence]) -> Authentic {
-    let any = |outcome| evidence.iter().any(|one| one.outcome == outcome);
-    if any(CheckOutcome::Disagrees) {
+    if evidence.iter().any(|one| one.outcome == CheckOutcome::Disagrees) {
         return Authentic::No;
     }
-    if any(CheckOutcome::Agrees) { Authentic::Yes } else { Authentic::Unknown }
+    let is_good = |one: &Evidence| one.check != Check::Sbom && one.outcome == CheckOutcome::Agrees;
+    if evidence.iter().any(is_good) { Authentic::Yes } else { Authentic::Unknown }
 }
 
 #[cfg(test)]

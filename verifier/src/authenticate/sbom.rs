@@ -85,6 +85,13 @@ pub fn check(
     Ok(evidence(CheckOutcome::Agrees, detail))
 }
 
+/// What it comes to if the document of `artifact` is too long to be read: that is a bound of ours,
+/// which says nothing about the release.
+pub fn too_large(artifact: &str) -> Evidence {
+    let detail = format!("its SPDX document is longer than {DOCUMENT_BYTES_MAX} bytes");
+    Evidence::new(Check::Sbom, artifact, CheckOutcome::CannotCheck, detail)
+}
+
 /// What the document says otherwise than the archive.
 #[derive(Debug, Default)]
 struct Mismatches {

@@ -75,28 +75,32 @@ async fn get(client: &Client, url: Option<Url>, size_bytes_max: u64) -> anyhow::
     }
 }
 
-/// Reads the signatures that lie beside the file at `path`, under their usual names.
+/// Reads what lies beside the file at `path`, under the usual names.
 pub fn beside(path: &Path) -> anyhow::Result<Fetched> {
     let named = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
         PathBuf::from(name)
     };
-    let bundle = match read(&named(".sigstore"))? {
-        Sidecar::None => read(&named(".sigstore.json"))?,
+    let bundle = match signature(&named(".sigstore"))? {
+        Sidecar::None => signature(&named(".sigstore.json"))?,
         found => found,
     };
     Ok(Fetched {
-        asc: read(&named(".asc"))?,
+        asc: signature(&named(".asc"))?,
         bundle,
-        signature: read(&named(".sig"))?,
-        certificate: read(&named(".crt"))?,
-        sbom: Sidecar::None,
+        signature: signature(&named(".sig"))?,
+        certificate: signature(&named(".crt"))?,
+        sbom: read(&named(".spdx.json"), SBOM_BYTES_MAX)?,
     })
 }
 
 /// Reads one signature file; none if it is not there.
-pub fn read(path: &Path) -> anyhow::Result<Sidecar> {
+pub fn signature(path: &Path) -> anyhow::Result<Sidecar> {
+    read(path, SIGNATURE_BYTES_MAX)
+}
+
+fn read(path: &Path, size_bytes_max: u64) -> anyhow::Result<Sidecar> {
     let about = || format!("read {}", path.display());
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -104,8 +108,8 @@ pub fn read(path: &Path) -> anyhow::Result<Sidecar> {
         Err(error) => return Err(error).with_context(about),
     };
     let mut bytes = Vec::new();
-    file.take(SIGNATURE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(about)?;
-    if bytes.len() as u64 > SIGNATURE_BYTES_MAX {
+    file.take(size_bytes_max + 1).read_to_end(&mut bytes).with_context(about)?;
+    if bytes.len() as u64 > size_bytes_max {
         return Ok(Sidecar::TooLarge);
     }
     Ok(Sidecar::Bytes(bytes))

@@ -15,7 +15,7 @@ use super::signed::Finding;
 use super::witness::{self, Question, Witness};
 use crate::compare::Limits;
 use crate::environment;
-use crate::evidence::{Check, CheckOutcome, Evidence};
+use crate::evidence::{Check, Evidence};
 use crate::http::Client;
 use crate::release::Release;
 
@@ -63,11 +63,7 @@ fn of_document(release: &Release, file: &AuthenticFile) -> anyhow::Result<Eviden
             return sbom::check(document, name, file.sha256, &file.path, &Limits::default())
                 .with_context(|| format!("check the SPDX document of {name}"));
         }
-        // A bound of ours, which says nothing about the release.
-        Sidecar::TooLarge => Finding::new(
-            CheckOutcome::CannotCheck,
-            format!("its SPDX document is longer than {} bytes", sbom::DOCUMENT_BYTES_MAX),
-        ),
+        Sidecar::TooLarge => return Ok(sbom::too_large(name)),
         Sidecar::Gone => missing("its SPDX document is announced, but not served"),
         Sidecar::None => missing(""),
     };
