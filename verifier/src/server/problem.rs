@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::publish::pages;
+
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// The longest sentence of the framework that is passed on.
@@ -81,13 +83,12 @@ pub async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method")
 }
 
-/// An error of the framework becomes a problem document; its sentence is kept.
+/// An error of the framework becomes a problem document; its sentence is kept. Pages are ours.
 pub async fn normal(response: Response) -> Response {
-    let is_problem = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes() == MEDIA_TYPE.as_bytes());
-    if is_problem {
+    let is_ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
+        [MEDIA_TYPE, pages::HTML].iter().any(|ours| kind.as_bytes() == ours.as_bytes())
+    });
+    if is_ours {
         return response;
     }
     let (parts, body) = response.into_parts();

@@ -14,17 +14,35 @@ use super::memory::Rendered;
 use super::problem::{self, Problem};
 use super::{App, Shared};
 use crate::clock;
+use crate::publish::pages::{self, Frame, Here};
 use crate::publish::site::{self, Caching};
 
 /// Answers with what is published at the path. The layers around this made GET of HEAD.
 pub async fn show(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let (head, _) = request.into_parts();
-    let rendered = rendered(&app, head.uri.path()).await?.ok_or_else(problem::not_found)?;
+    let Some(rendered) = rendered(&app, head.uri.path()).await? else {
+        return missing(&app, &head.headers).await;
+    };
     if head.method != Method::GET {
         let allowed = [(header::ALLOW, "GET, HEAD")];
         return Ok((allowed, problem::method_not_allowed().await).into_response());
     }
     Ok(answer(&rendered, &head.headers))
+}
+
+/// A page for people, a problem document for programs.
+async fn missing(app: &App, asked: &HeaderMap) -> Result<Response, Problem> {
+    let accepted = asked.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    if !accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        return Err(problem::not_found());
+    }
+    let page = pages::missing(&Frame::read(&app.shown, Here::Elsewhere).await?)?;
+    let headers = [
+        (header::CONTENT_TYPE, pages::HTML),
+        (header::CONTENT_SECURITY_POLICY, pages::POLICY),
+        (header::VARY, "accept"),
+    ];
+    Ok((StatusCode::NOT_FOUND, headers, page).into_response())
 }
 
 /// The answer to a request for something that was rendered since the last write. Nothing else is

@@ -208,3 +208,22 @@ async fn reports_of_a_record_are_served_so_that_no_browser_runs_them() {
         server.get(&format!("/api/v1/records/{id}/reports/build.log")).await.problem(404);
     }
 }
+
+#[tokio::test]
+async fn where_nothing_is_a_browser_gets_a_page_and_a_program_a_problem() {
+    let server = Server::start().await;
+    for path in ["/releases/3.77.1", "/nothing", "/records/%00"] {
+        let asked = server.request(Method::GET, path);
+        let page = sent(asked.header("accept", "text/html,application/xhtml+xml;q=0.9")).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(page.header("vary"), "accept");
+        assert_eq!(page.header("x-content-type-options"), "nosniff");
+        assert!(page.header("content-security-policy").starts_with("default-src 'none'; style"));
+        assert!(page.text.contains("<h1>No such page</h1>"), "{}", page.text);
+        let sentence = server.get(path).await.problem(404);
+        assert_eq!(sentence, "nothing is served at this path");
+    }
+    let asked = server.request(Method::GET, "/api/v1/jobs/x").header("accept", "text/html");
+    sent(asked).await.problem(404);
+}

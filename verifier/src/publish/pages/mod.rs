@@ -10,6 +10,7 @@ mod embed;
 mod files;
 mod job;
 mod markup;
+mod missing;
 mod overview;
 mod packed;
 mod queue;
@@ -26,6 +27,7 @@ use crate::store::{NOTICE, Store};
 
 pub use asset::{Asset, assets};
 pub use markup::Printed;
+pub use missing::missing;
 pub use state::State;
 
 /// Nothing may be loaded but our own style and images, nothing may run, frame or be sent.
