@@ -111,7 +111,8 @@ async fn fetch_wheel(
     };
     let run = tool(tool_order).await.context("run pip")?;
     if run.code != 0 {
-        bail!("pip cannot fetch {requirement}: {}", run.stderr.trim());
+        let said: Vec<&str> = run.stderr.lines().map(str::trim).collect();
+        bail!("pip cannot fetch {requirement}: {}", said.join("; "));
     }
     only_file(&work.join("out")).with_context(|| format!("fetch {requirement} with pip"))
 }
