@@ -7,9 +7,9 @@ fn main() -> ExitCode {
     verifier::cli::main()
 }
 
-/// A buffer of 128 KiB or more goes back to the system when it is freed. Otherwise glibc raises that
+/// A buffer of 128 KiB or more goes back to the system when it is freed. Otherwise glibc raises the
 /// bound to the largest buffer it has seen, and a daemon keeps for ever what unpacking an
-/// environment once took: 93 MB instead of 26 (mallopt(3), M_MMAP_THRESHOLD).
+/// environment once took: 93 MB instead of 24 (mallopt(3), M_MMAP_THRESHOLD).
 fn give_back_large_buffers() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number of the allocator, before there is a second thread.

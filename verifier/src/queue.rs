@@ -72,29 +72,6 @@ pub struct Job {
     pub position: Option<u64>,
 }
 
-#[cfg(test)]
-impl Job {
-    /// A request of that moment, for tests.
-    pub fn sample(state: JobState, due: Timestamp) -> Job {
-        Job {
-            id: "a".to_owned(),
-            version: "3.13.5".parse().unwrap(),
-            why: Why::Request,
-            state,
-            created: due,
-            due,
-            started: None,
-            finished: None,
-            attempts: 0,
-            error: None,
-            waiting: None,
-            confirming: false,
-            record: None,
-            position: None,
-        }
-    }
-}
-
 /// The right of one worker to run one job. A later lease of the same job has a greater fence, and
 /// then nothing can be recorded by this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +173,29 @@ pub fn retry_delay(first: SignedDuration, attempts: u32, fraction: f64) -> Signe
     let longest = doubled.min(LONGEST);
     let part = 0.5 + fraction.clamp(0.0, 1.0) / 2.0;
     SignedDuration::from_millis((longest.as_millis() as f64 * part) as i64)
+}
+
+#[cfg(test)]
+impl Job {
+    /// A request of that moment, for tests.
+    pub fn sample(state: JobState, due: Timestamp) -> Job {
+        Job {
+            id: "a".to_owned(),
+            version: "3.13.5".parse().unwrap(),
+            why: Why::Request,
+            state,
+            created: due,
+            due,
+            started: None,
+            finished: None,
+            attempts: 0,
+            error: None,
+            waiting: None,
+            confirming: false,
+            record: None,
+            position: None,
+        }
+    }
 }
 
 #[cfg(test)]

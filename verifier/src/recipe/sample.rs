@@ -24,5 +24,6 @@ pub const RECIPE: &str = r#"
 "#;
 
 pub fn recipe(text: &str) -> Recipe {
+    // A test that gives another text than a recipe is wrong.
     Recipe::parse("recipes/recipe.toml", text, &|_: &str| bail!("it has no base")).unwrap()
 }

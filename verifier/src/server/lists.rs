@@ -21,7 +21,10 @@ type Listed<T> = Result<Json<Page<T>>, Problem>;
 
 /// A struct of query parameters: those of a list of its own, and which part of the list.
 macro_rules! paging {
-    ($(#[$documented:meta])* $name:ident { $($(#[$described:meta])* $field:ident: $kind:ty,)* }) => {
+    (
+        $(#[$documented:meta])*
+        $name:ident { $($(#[$described:meta])* $field:ident: $kind:ty,)* }
+    ) => {
         $(#[$documented])*
         #[derive(Debug, Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
