@@ -136,6 +136,8 @@ mod tests {
     fn a_child_of_this_process_is_found_and_measured() {
         let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
         assert!(usage_below(std::process::id(), 1000).unwrap().threads >= 1);
+        let cut = usage_below(std::process::id(), 0).unwrap();
+        assert!(cut.threads >= 1 && cut.memory_bytes == 0, "{cut:?}");
         assert!(is_alive(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -239,7 +239,9 @@ impl TreeWatch {
         if memory.is_some() && processes.is_some() {
             return Ok(None);
         }
-        let usage = usage_below(watch.init, watch.limits.processes)?;
+        // Where a cgroup counts processes, all are looked at for their memory.
+        let most = if processes.is_none() { watch.limits.processes } else { u64::MAX };
+        let usage = usage_below(watch.init, most)?;
         // First, because a fork bomb soon takes all memory as well.
         if processes.is_none() && usage.threads > watch.limits.processes {
             return Ok(Some(Reached::Processes));

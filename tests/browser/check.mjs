@@ -13,7 +13,7 @@ const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
 const PAGES_MAX = 40;
 // Of pages that differ in nothing but what they are about, these many are looked at in every way.
-const ALIKE_MAX = 4;
+const ALIKE_MAX = 8;
 const WIDTHS = [1280, 360];
 const SCHEMES = ["light", "dark"];
 const ATTEMPTS_MAX = 5;

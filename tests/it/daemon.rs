@@ -264,3 +264,37 @@ fn the_days_requests_to_the_api_are_never_exceeded() {
     let asked = scene.world.state().requests.iter().filter(|r| r.contains("/api/")).count();
     assert_eq!(asked, 5);
 }
+
+#[test]
+fn a_round_that_was_killed_leaves_its_job_to_the_next_one() {
+    let scene = watched();
+    scene.only_step("sleep 4723.1");
+    let mut killed = scene.start(&["serve", "--once"]);
+    wait_for(&scene, "a job", |scene| jobs(scene).iter().any(|job| job.state == JobState::Running));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(jobs(&scene)[0].state, JobState::Running);
+    scene.recipe(tests::fixture::RECIPE);
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn what_the_api_refuses_is_asked_for_once_and_its_wait_outlives_the_process() {
+    let mut scene = watched();
+    let clock = scene.path("clock");
+    fs::write(&clock, "0").unwrap();
+    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+    let list = "/api/v2/downloads/release/";
+    scene.world.state().fail(list, Fault::Status(500, Vec::new()), 1);
+    scene.run(&["serve", "--once"]).gives_up("answered HTTP 500");
+    assert_eq!(lists(&scene), 1, "what is counted is sent once");
+    let wait = vec![("retry-after".to_owned(), "3600".to_owned())];
+    scene.world.state().fail(list, Fault::Status(429, wait), 1);
+    scene.run(&["serve", "--once"]).gives_up("is throttled (HTTP 429): try again in 3600 s");
+    scene.run(&["serve", "--once"]).gives_up("is throttled (HTTP 429): try again in 35");
+    assert_eq!(lists(&scene), 2);
+    fs::write(&clock, "3600").unwrap();
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}

@@ -79,6 +79,14 @@ impl Following {
         }
     }
 
+    /// Waits until it has said it, before now or from now on.
+    #[track_caller]
+    fn has_said(&mut self, expected: &str) {
+        if !self.said.contains(expected) {
+            self.says(expected);
+        }
+    }
+
     fn interrupt(&self) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).unwrap();
     }
@@ -198,7 +206,7 @@ fn who_waits_is_told_where_and_for_what_and_can_take_it_back() {
     let id = cancel.rsplit(' ').next().unwrap();
     request(&scene, &["--cancel", id]).exits(0);
     first.ends().gives_up("was cancelled: nothing is judged");
-    second.says("waiting: python.org announces no source file yet");
+    second.has_said("waiting: python.org announces no source file yet");
     second.interrupt();
     second.ends().gives_up("stopped following");
     assert_eq!(running.stop(), Some(0));

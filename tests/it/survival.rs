@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tests::{Scene, leftovers, source};
+use verifier::observation::AlarmKind;
 use verifier::queue::{Job, JobState};
 use verifier::record::RecordStatus;
 use verifier::world::Fault;
@@ -77,10 +78,18 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
             Fault::Status(503, Vec::new()),
             3,
         );
-        let running = serve(&scene);
+        let mut running = serve(&scene);
+        let place = address(&mut running);
         wait_for(&scene, "a first failure", |scene| jobs(scene).iter().any(|job| job.attempts > 0));
         fs::write(&clock, seconds).unwrap();
         wait_for(&scene, "a verdict", is_done);
+        wait_for(&scene, "the alarm", |scene| {
+            alarms(scene).iter().any(|alarm| alarm.kind == AlarmKind::ClockJumped)
+        });
+        // The list was read a moment ago, whatever the clock says.
+        wait_for(&scene, "readiness", |_| {
+            http(&place, "GET", "/readyz", "", "").starts_with("HTTP/1.1 200 ")
+        });
         assert_eq!(running.stop(), Some(0));
         assert_one_verdict(&scene, RecordStatus::Pass);
     }

@@ -10,11 +10,11 @@ use tests::{Scene, Signer, source};
 use verifier::observation::{AlarmKind, Observation, ObservationKind};
 use verifier::queue::{Job, JobState, Why};
 use verifier::record::RecordStatus;
-use verifier::world::Announcement;
+use verifier::world::{Announcement, Fault};
 
 use crate::daemon::{
-    TGZ, address, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token, wait_for,
-    wait_for_the_list, watched,
+    FOR_EVER, TGZ, address, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token,
+    wait_for, wait_for_the_list, watched,
 };
 
 const LISTED: &str = "/ftp/python/9.1.0/Python-9.1.0.tgz";
@@ -275,5 +275,39 @@ fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
     // A program that starts may bring new recipes.
     scene.recipe(recipe);
     scene.run(&["serve", "--once"]).exits(0);
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn a_file_that_vanishes_and_comes_back_is_observed_and_one_in_trouble_keeps_none_waiting() {
+    let mut scene = watched();
+    let clock = scene.path("clock");
+    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+    let round = |days: u32, minutes: u32| {
+        fs::write(&clock, (days * 86_400 + minutes * 60).to_string()).unwrap();
+        scene.world.state().requests.clear();
+        scene.run(&["serve", "--once"]).exits(0);
+        scene.world.state().requests.iter().filter(|path| *path == LISTED).count()
+    };
+    let fail = |status| {
+        let mut state = scene.world.state();
+        state.faults.clear();
+        state.fail(LISTED, Fault::Status(status, Vec::new()), FOR_EVER);
+    };
+    round(0, 0);
+    fail(404);
+    round(2, 0);
+    let vanished = observed(&scene, ObservationKind::FileVanished);
+    assert_eq!((vanished.len(), open_alarms(&scene, AlarmKind::FileVanished)), (1, 1));
+    round(4, 0);
+    assert_eq!(observed(&scene, ObservationKind::FileVanished).len(), 1, "observed once");
+    scene.world.state().faults.clear();
+    round(6, 0);
+    assert_eq!(observed(&scene, ObservationKind::FileRestored).len(), 1);
+    fail(403);
+    // Both looks are due, and both come to nothing; one file is read whole in a round.
+    assert_eq!(round(14, 0) + round(14, 1), 2);
+    assert_eq!(round(14, 2), 0, "it is left alone for an hour");
+    assert!(round(14, 90) >= 1);
     assert_one_verdict(&scene, RecordStatus::Pass);
 }

@@ -11,7 +11,7 @@ mod service;
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
 use rebuilder::Digest;
@@ -122,6 +122,8 @@ pub struct Client {
     inner: reqwest::Client,
     /// A proxy that the machine is set up to use cannot reach this machine's own loopback.
     direct: reqwest::Client,
+    /// How often passing trouble is tried again.
+    retries: usize,
 }
 
 /// What all our clients have in common: the name, the TLS, the patience to connect.
@@ -142,7 +144,13 @@ impl Client {
                 .read_timeout(Duration::from_secs(SILENT_SECONDS_MAX))
                 .redirect(redirect::Policy::custom(same_host))
         };
-        Ok(Client { inner: following().build()?, direct: following().no_proxy().build()? })
+        let (inner, direct) = (following().build()?, following().no_proxy().build()?);
+        Ok(Client { inner, direct, retries: RETRIES_MAX })
+    }
+
+    /// The same client for a server that counts requests: each is sent once.
+    pub fn without_retries(&self) -> Client {
+        Client { retries: 0, ..self.clone() }
     }
 
     /// The whole body in memory; passing trouble is retried.
@@ -158,7 +166,14 @@ impl Client {
             })
             .await
         };
-        attempt.retry(backoff()).when(HttpError::is_passing).adjust(wait_as_asked).await
+        attempt.retry(self.backoff()).when(HttpError::is_passing).adjust(wait_as_asked).await
+    }
+
+    fn backoff(&self) -> ExponentialBuilder {
+        ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(300))
+            .with_max_times(self.retries)
+            .with_jitter()
     }
 
     /// What the server says of a file without sending it.
@@ -189,8 +204,11 @@ impl Client {
             let mut file = tokio::fs::File::create(to).await.map_err(disk)?;
             let mut body = Received { hasher: Sha256::new(), size_bytes: 0 };
             let start = || self.send(get, 0);
-            let response =
-                start.retry(backoff()).when(HttpError::is_passing).adjust(wait_as_asked).await?;
+            let response = start
+                .retry(self.backoff())
+                .when(HttpError::is_passing)
+                .adjust(wait_as_asked)
+                .await?;
             let first = body.append(response, get, &mut file, progress).await;
             match first {
                 Err(HttpError::Cut { .. }) => {
@@ -300,13 +318,6 @@ async fn within<T>(
     }
 }
 
-fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(300))
-        .with_max_times(RETRIES_MAX)
-        .with_jitter()
-}
-
 /// A server that names a wait gets it.
 fn wait_as_asked(error: &HttpError, delay: Option<Duration>) -> Option<Duration> {
     match error {
@@ -317,10 +328,17 @@ fn wait_as_asked(error: &HttpError, delay: Option<Duration>) -> Option<Duration>
     }
 }
 
-/// RFC 9110, 10.2.3: seconds; a date or nothing at all is taken as a minute.
+/// RFC 9110, 10.2.3: seconds or a date; nothing at all is taken as a minute.
 fn retry_after_seconds(response: &Response) -> u64 {
-    let header = response.headers().get(RETRY_AFTER);
-    header.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(60)
+    let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    asked.and_then(|text| seconds_asked(text, SystemTime::now())).unwrap_or(60)
+}
+
+fn seconds_asked(text: &str, now: SystemTime) -> Option<u64> {
+    let until = || httpdate::parse_http_date(text).ok();
+    // A date that is past says nothing; part of a second is a whole one.
+    let of_date = || Some(until()?.duration_since(now).ok()?.as_secs() + 1);
+    text.parse().ok().or_else(of_date)
 }
 
 /// RFC 9110, 14.4: a 206 whose range starts where we stopped.
@@ -426,6 +444,20 @@ mod tests {
                 (Some(reason), Some(expected)) if reason.contains(expected) => {}
                 _ => panic!("{from} to {to}: {refused:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_or_until_a_date_to_come() {
+        let now = httpdate::parse_http_date("Sun, 15 Jun 2025 18:00:00 GMT").unwrap();
+        for (text, seconds) in [
+            ("120", Some(120)),
+            ("Sun, 15 Jun 2025 18:10:00 GMT", Some(601)),
+            ("Sun, 15 Jun 2025 17:59:59 GMT", None),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(seconds_asked(text, now), seconds, "{text}");
         }
     }
 

@@ -64,8 +64,6 @@ pub struct Job {
     pub error: Option<String>,
     /// What the release still lacks.
     pub waiting: Option<String>,
-    /// A first rebuild did not match, and it is rebuilt once more before that is said.
-    pub confirming: bool,
     /// The record that it ended in.
     pub record: Option<String>,
     /// Its place in the queue, 1 is next; only while it is queued.
@@ -191,7 +189,6 @@ impl Job {
             attempts: 0,
             error: None,
             waiting: None,
-            confirming: false,
             record: None,
             position: None,
         }

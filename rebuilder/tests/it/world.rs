@@ -135,7 +135,7 @@ impl World {
         self.run_now()
     }
 
-    /// The same with no other run beside it, for tests that say how long it may take.
+    /// The same with no other `run` or tool beside it, for tests that say how long it may take.
     pub fn run_alone(&self) -> Ran {
         let _alone = RUNS.write().unwrap_or_else(PoisonError::into_inner);
         self.run_now()

@@ -1,5 +1,7 @@
 //! Looks again, for ever, whether published files stay what they are.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 
 use super::Daemon;
@@ -13,10 +15,13 @@ const HASHES_AT_ONCE: u32 = 1;
 /// Ten times today's .tgz.
 const FILE_BYTES_MAX: u64 = 300 << 20;
 const FILE_SECONDS_MAX: u64 = 1800;
+/// A round that has taken so long begins no further look: the list of releases comes first.
+const ROUND_MAX: Duration = Duration::from_secs(60);
 
 /// Looks again at the published files that are due.
 pub async fn look(daemon: &Daemon) -> anyhow::Result<()> {
     let store = &daemon.line.store;
+    let begun = Instant::now();
     for (look, count) in [(Look::Head, HEADS_AT_ONCE), (Look::Hash, HASHES_AT_ONCE)] {
         for file in store.files_due(look, count).await? {
             let found = match look {
@@ -29,8 +34,14 @@ pub async fn look(daemon: &Daemon) -> anyhow::Result<()> {
                         daemon.wake.notify_one();
                     }
                 }
-                // Trouble on the way says nothing about the file.
-                Err(error) => tracing::warn!("look at {} again: {error:#}", file.name),
+                // Trouble on the way says nothing about the file, and must not keep others waiting.
+                Err(error) => {
+                    tracing::warn!("look at {} again: {error:#}", file.name);
+                    store.look_later(&file, look).await?;
+                }
+            }
+            if begun.elapsed() > ROUND_MAX {
+                return Ok(());
             }
         }
     }

@@ -110,8 +110,9 @@ impl Daemon {
     }
 
     /// One round: a look at python.org, then every job that is due now, then the end.
-    pub async fn once(&self, stop: signal::Receiver<bool>) -> anyhow::Result<()> {
+    pub async fn once(&self, mut stop: signal::Receiver<bool>) -> anyhow::Result<()> {
         let looked = watch::round(self).await;
+        reaper::bury(self, &mut stop).await?;
         worker::drain(self, stop).await;
         deliver::round(self).await;
         retain::round(self).await;

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::statvfs::statvfs;
 use tokio::sync::watch as signal;
 
@@ -40,6 +41,22 @@ pub async fn reap(daemon: Daemon, mut stop: signal::Receiver<bool>) {
             tracing::warn!("{error:#}");
         }
     }
+}
+
+/// Gives up the workers that died in an earlier round: those that show no sign of life for a lease.
+/// One that is alive is left alone.
+pub async fn bury(daemon: &Daemon, stop: &mut signal::Receiver<bool>) -> anyhow::Result<()> {
+    let mut seen = Seen::new();
+    let patience = unsigned(daemon.line.config.queue.lease) + 2 * daemon.heartbeat();
+    let begun = Instant::now();
+    while !daemon.line.store.beats().await?.is_empty() && begun.elapsed() < patience {
+        look(daemon, &mut seen).await?;
+        tokio::select! {
+            () = tokio::time::sleep(daemon.heartbeat()) => {}
+            () = stopped(stop) => break,
+        }
+    }
+    Ok(())
 }
 
 async fn look(daemon: &Daemon, seen: &mut Seen) -> anyhow::Result<()> {
@@ -89,7 +106,15 @@ async fn follow_clock(daemon: &Daemon, jump: &mut Jump) -> anyhow::Result<()> {
     }
     let detail = format!("the clock of this machine was set by {} s", milliseconds / 1000);
     tracing::warn!("{detail}");
-    daemon.line.store.move_times(milliseconds).await?;
+    let store = &daemon.line.store;
+    store.move_times(milliseconds).await?;
+    // The list was read as long ago as before.
+    if let Some(last) = store.fact(watch::LAST_SUCCESS).await? {
+        let last: Timestamp = last.parse().context("read when the feed was last read")?;
+        let moved = last.checked_add(SignedDuration::from_millis(milliseconds));
+        let moved = moved.context("move when the feed was last read")?;
+        store.set_fact(watch::LAST_SUCCESS, &moved.to_string()).await?;
+    }
     daemon.wake.notify_one();
     daemon.line.store.raise(AlarmKind::ClockJumped, "clock", &detail).await
 }

@@ -20,6 +20,8 @@ use crate::observation::AlarmKind;
 const FILES_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait after python.org could not be read.
 const BACKOFF_MAX: Duration = Duration::from_secs(4 * 3600);
+/// The longest wait that is believed.
+const THROTTLED_SECONDS_MAX: u64 = 24 * 3600;
 /// A list that could not be read for so many intervals is stale.
 const STALE_INTERVALS: i32 = 4;
 /// After the first sign of a release the list is read more often, so many times as often, …
@@ -31,6 +33,8 @@ const EXPECTING_MAX: Duration = Duration::from_secs(6 * 3600);
 pub const LAST_SUCCESS: &str = "feed.last_success";
 pub const LAST_ERROR: &str = "feed.last_error";
 pub const NEXT_CHECK: &str = "feed.next_check";
+/// Until when python.org wants to be left alone.
+const NOT_BEFORE: &str = "feed.not_before";
 
 /// Looks at python.org until it is told to stop, and then drops what it is at.
 pub async fn watch(daemon: Daemon, mut stop: signal::Receiver<bool>) {
@@ -151,9 +155,22 @@ pub async fn round(daemon: &Daemon) -> anyhow::Result<()> {
 /// Asks for the list of releases, and queues what is new; gives how many that were.
 async fn list(daemon: &Daemon) -> anyhow::Result<usize> {
     let (line, feed) = (&daemon.line, &daemon.line.config.feed);
+    if let Some(seconds) = asked_to_wait(daemon).await? {
+        let url = feed.api.clone();
+        let wait = HttpError::Throttled { url, retry_after_seconds: seconds };
+        return Err(wait).context("ask python.org what is released");
+    }
     let left = line.store.take_api_request(feed.requests_per_day).await?;
     left.context("ask python.org what is released: the day's requests are used up")?;
-    let releases = feed::releases(&line.client, feed).await?;
+    // What was counted is sent once.
+    let asked = feed::releases(&line.client.without_retries(), feed).await;
+    if let Err(error) = &asked
+        && let Some(seconds) = throttled(error)
+    {
+        let until = clock::now() + SignedDuration::from_secs(seconds.cast_signed());
+        line.store.set_fact(NOT_BEFORE, &until.to_string()).await?;
+    }
+    let releases = asked?;
     let queued = line.store.learn(&releases, feed.since).await?;
     line.store.set_fact(LAST_SUCCESS, &clock::now().to_string()).await?;
     line.store.set_fact(LAST_ERROR, "").await?;
@@ -173,7 +190,7 @@ async fn refresh(daemon: &Daemon) -> anyhow::Result<()> {
         return Ok(());
     }
     let version = &known.version;
-    let asked = feed::with_files(&line.client, feed, &known).await;
+    let asked = feed::with_files(&line.client.without_retries(), feed, &known).await;
     let asked = asked.and_then(|release| {
         let any = !release.files.is_empty();
         any.then_some(release).context("the answer names no source file: it is not believed")
@@ -229,13 +246,30 @@ pub async fn is_stale(daemon: &Daemon) -> anyhow::Result<bool> {
 
 /// As long as the server asks; else later and later, but no later than usual if that is later.
 fn wait_after(error: &anyhow::Error, interval: Duration, failures: u32) -> Duration {
-    for cause in error.chain() {
-        if let Some(HttpError::Throttled { retry_after_seconds, .. }) = cause.downcast_ref() {
-            return Duration::from_secs((*retry_after_seconds).min(24 * 3600)).max(interval);
-        }
+    if let Some(seconds) = throttled(error) {
+        return Duration::from_secs(seconds).max(interval);
     }
     let doubled = interval.saturating_mul(1_u32.checked_shl(failures.min(10)).unwrap_or(1));
     doubled.min(BACKOFF_MAX.max(interval))
+}
+
+/// The wait in seconds that python.org asks for; a day at most.
+fn throttled(error: &anyhow::Error) -> Option<u64> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(HttpError::Throttled { retry_after_seconds, .. }) => {
+            Some((*retry_after_seconds).min(THROTTLED_SECONDS_MAX))
+        }
+        _ => None,
+    })
+}
+
+/// How much of a wait is left that python.org asked for, maybe of an earlier process, in seconds.
+async fn asked_to_wait(daemon: &Daemon) -> anyhow::Result<Option<u64>> {
+    let Some(until) = daemon.line.store.fact(NOT_BEFORE).await? else { return Ok(None) };
+    let until: jiff::Timestamp = until.parse().context("read how long python.org said to wait")?;
+    let left = until.duration_since(clock::now()).as_secs();
+    // A clock that was set back must not make it longer.
+    Ok(u64::try_from(left).ok().filter(|left| (1..=THROTTLED_SECONDS_MAX).contains(left)))
 }
 
 async fn note_next(daemon: &Daemon, wait: Duration) {

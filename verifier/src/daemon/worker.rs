@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ALLOWANCE_WAIT: SignedDuration = SignedDuration::from_hours(1);
 /// A release that is not complete is looked at again when it is older by such a part.
 const AGE_PARTS: i32 = 4;
+/// … but at least so often.
+const INCOMPLETE_WAIT_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Recipes change with the program, whose start looks at what waits, or by an operator's hand.
 const RECIPE_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -142,7 +144,9 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
     if line.store.take_api_request(allowance).await?.is_none() {
         return Err(AllowanceUsedUp.into());
     }
-    let release = feed::with_files(&line.client, &line.config.feed, &announced).await?;
+    // What was counted is sent once.
+    let client = line.client.without_retries();
+    let release = feed::with_files(&client, &line.config.feed, &announced).await?;
     line.store.learn_files(&release).await?;
     match incomplete(line, &release) {
         Some(incomplete) => Err(incomplete.into()),
@@ -186,7 +190,8 @@ fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
         }
         if let Some(Incomplete { age, .. }) = cause.downcast_ref() {
             // Each look is a request to the API: the older, the more seldom.
-            return Pause::Waiting { reason: text, wait: wait.max(*age / AGE_PARTS) };
+            let wait = wait.max((*age / AGE_PARTS).min(INCOMPLETE_WAIT_MAX));
+            return Pause::Waiting { reason: text, wait };
         }
         if cause.is::<AllowanceUsedUp>() {
             let reason = AllowanceUsedUp.to_string();

@@ -107,7 +107,7 @@ fn taken(app: &App, request: String, job: &Job, place: Place) -> Taken {
         job: job.id.clone(),
         position: place.position,
         expected_start: place.expected_start,
-        page: app.site.settings.public(&format!("/releases/{}", job.version)),
+        page: app.site.settings.public(&format!("/jobs/{}", job.id)),
     }
 }
 

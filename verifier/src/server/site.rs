@@ -34,7 +34,7 @@ pub async fn show(State(app): Shared, request: Request) -> Result<Response, Prob
 async fn missing(app: &App, asked: &HeaderMap) -> Result<Response, Problem> {
     let accepted = asked.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     if !accepted.is_some_and(|accepted| accepted.contains("text/html")) {
-        return Err(problem::not_found());
+        return Ok(([(header::VARY, "accept")], problem::not_found()).into_response());
     }
     let page = pages::missing(&Frame::read(&app.shown, Here::Elsewhere).await?)?;
     let headers = [

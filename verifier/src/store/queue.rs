@@ -249,7 +249,6 @@ pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {
     };
     let class: i64 = row.try_get("class")?;
     let state: String = row.try_get("state")?;
-    let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
     let position: Option<i64> = row.try_get("position")?;
     let state = JobState::named(&state).with_context(|| format!("{state:?} is no job state"))?;
     Ok(Job {
@@ -264,7 +263,6 @@ pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {
         attempts: row.try_get("attempts")?,
         error: row.try_get("error")?,
         waiting: row.try_get("waiting")?,
-        confirming: unconfirmed.is_some() && !state.is_over(),
         record: row.try_get("record")?,
         position: position.and_then(|position| u64::try_from(position).ok()),
     })

@@ -13,7 +13,8 @@ use crate::queue::Why;
 use crate::record::Record;
 use crate::version::Version;
 
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const HOUR_MS: i64 = 3600 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 /// A file's bytes are hashed again this often.
 const WEEK_MS: i64 = 7 * DAY_MS;
 
@@ -129,6 +130,23 @@ impl Store {
         }
         commit(writing, "observe", "keep a look at a file").await?;
         Ok(news)
+    }
+}
+
+impl Store {
+    /// A look at a file came to nothing: others come first now, and it is looked at in an hour.
+    pub async fn look_later(&self, file: &FileRow, look: Look) -> anyhow::Result<()> {
+        let query = match look {
+            Look::Head => "UPDATE files SET head_due_ms = ? WHERE name = ?",
+            Look::Hash => "UPDATE files SET hash_due_ms = ? WHERE name = ?",
+        };
+        sqlx::query(query)
+            .bind(clock::now_ms() + HOUR_MS)
+            .bind(&file.name)
+            .execute(&self.writer)
+            .await
+            .with_context(|| format!("keep that {} is looked at later", file.name))?;
+        Ok(())
     }
 }
 

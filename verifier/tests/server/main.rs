@@ -12,3 +12,4 @@ mod lists;
 mod requests;
 mod singles;
 mod site;
+mod stored;

@@ -26,7 +26,7 @@ async fn a_request_with_a_token_queues_a_job_and_wakes_the_worker() {
     let taken = asked.json();
     let job = taken["job"].as_str().unwrap();
     assert_eq!(asked.header("location"), format!("/api/v1/jobs/{job}"));
-    assert_eq!(taken["page"], "http://127.0.0.1:8470/releases/3.13.5");
+    assert_eq!(taken["page"], format!("http://127.0.0.1:8470/jobs/{job}"));
     assert_eq!(taken["position"], 2);
     let shown = server.get(asked.header("location")).await.json();
     assert_eq!((&shown["state"], &shown["why"]), (&"queued".into(), &"request".into()));

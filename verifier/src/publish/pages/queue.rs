@@ -117,9 +117,6 @@ fn shown(job: &Job, expected: Option<Timestamp>) -> JobShown {
     let reason = match (&job.waiting, &job.error) {
         (Some(waiting), _) => cut(waiting),
         (None, Some(error)) => cut(error),
-        (None, None) if job.confirming => {
-            "a first rebuild did not match; it is rebuilt once more before that is said".to_owned()
-        }
         (None, None) => String::new(),
     };
     JobShown {

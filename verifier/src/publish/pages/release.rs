@@ -243,10 +243,6 @@ pub(super) fn job_text(job: &Job) -> String {
     let minute = |at: Timestamp| Moment::new(at).minute;
     match job.state {
         JobState::Running => match job.started {
-            Some(started) if job.confirming => format!(
-                "It is being rebuilt once more since {}: a first rebuild did not match.",
-                minute(started)
-            ),
             Some(started) => format!("It is being rebuilt since {}.", minute(started)),
             None => "It is being rebuilt.".to_owned(),
         },

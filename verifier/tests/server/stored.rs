@@ -1,0 +1,125 @@
+//! The store itself: its queue's order, and what it does with files of other versions or damage.
+
+use std::fs;
+use std::path::Path;
+
+use sqlx::{Connection, Executor, SqliteConnection};
+use verifier::feed::Announced;
+use verifier::queue::Why;
+use verifier::store::Store;
+
+use super::site::record;
+
+async fn other(path: &Path) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite:{}?mode=rwc", path.display())).await.unwrap()
+}
+
+async fn claimed(store: &Store) -> Vec<String> {
+    let mut versions = Vec::new();
+    while let Some(lease) = store.claim("test").await.unwrap() {
+        versions.push(lease.version.to_string());
+    }
+    versions
+}
+
+#[tokio::test]
+async fn jobs_run_by_class_and_within_it_first_come_first_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    for (version, why) in [
+        ("3.1.1", Why::Backfill),
+        ("3.1.2", Why::Recheck),
+        ("3.1.3", Why::Backfill),
+        ("3.1.4", Why::Request),
+        ("3.1.5", Why::Release),
+        ("3.1.6", Why::Request),
+        ("3.1.7", Why::Recheck),
+        ("3.1.8", Why::Release),
+        // Wanted again for a better reason: it is one job, of that class from now on.
+        ("3.1.3", Why::Request),
+    ] {
+        store.enqueue(&version.parse().unwrap(), why).await.unwrap();
+    }
+    let expected = ["3.1.5", "3.1.8", "3.1.4", "3.1.6", "3.1.3", "3.1.2", "3.1.7", "3.1.1"];
+    assert_eq!(claimed(&store).await, expected);
+}
+
+#[tokio::test]
+async fn history_is_filled_in_from_the_newest_release_to_the_oldest() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let announced = [("3.9.1", 3), ("3.9.3", 9), ("3.9.2", 6), ("3.9.0", 1)];
+    let announced = announced.map(|(version, month)| Announced {
+        version: version.parse().unwrap(),
+        date: format!("2021-0{month}-01T00:00:00Z").parse().unwrap(),
+        key: month,
+    });
+    let since = "2021-02-01T00:00:00Z".parse().unwrap();
+    assert_eq!(store.learn(&announced, Some(since)).await.unwrap(), 3);
+    assert_eq!(claimed(&store).await, ["3.9.3", "3.9.2", "3.9.1"]);
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.sqlite");
+    Store::open(&path).await.unwrap().close().await;
+    let mut connection = other(&path).await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
+        execution_time) VALUES (999, 'of tomorrow', 1, x'00', 0)";
+    connection.execute(newer).await.unwrap();
+    connection.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = format!("{:#}", Store::open(&path).await.unwrap_err());
+    assert!(error.contains("written by a newer verbatim (schema 999, this one knows"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_store_of_an_older_version_is_copied_and_then_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.sqlite");
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let old = directory.path().join("old");
+    fs::create_dir(&old).unwrap();
+    for name in ["0001_records.sql", "0002_records_are_not_replaced.sql"] {
+        fs::copy(migrations.join(name), old.join(name)).unwrap();
+    }
+    let mut connection = other(&path).await;
+    sqlx::migrate::Migrator::new(old).await.unwrap().run(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let store = Store::open(&path).await.unwrap();
+    store.append(&record("3.13.5")).await.unwrap();
+    store.close().await;
+    let mut copy = other(&directory.path().join("records.sqlite.schema-2")).await;
+    let newest = "SELECT MAX(version) FROM _sqlx_migrations";
+    let schema: i64 = sqlx::query_scalar(newest).fetch_one(&mut copy).await.unwrap();
+    assert_eq!(schema, 2);
+    copy.close().await.unwrap();
+    // Up to date already: nothing is copied again.
+    fs::remove_file(directory.path().join("records.sqlite.schema-2")).unwrap();
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.records(None, None, 9).await.unwrap().len(), 1);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4, "store, its log, old");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_told_from_a_sound_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.sqlite");
+    let store = Store::open(&path).await.unwrap();
+    for _ in 0..50 {
+        store.append(&record("3.13.5")).await.unwrap();
+    }
+    store.check_integrity().await.unwrap();
+    store.close().await;
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let store = Store::open(&path).await.unwrap();
+    let error = format!("{:#}", store.check_integrity().await.unwrap_err());
+    assert!(error.contains("the store") && error.contains("store is damaged"), "{error}");
+    store.close().await;
+}
