@@ -19,8 +19,8 @@ const TGZ: &str = "Python-9.1.0.tgz";
 /// A daemon at a place that stays when it is started again, and a token for it in a file.
 fn watched() -> (Scene, Running) {
     let mut scene = scene();
-    // Free a moment ago; nothing else asks for a port by its number.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Of an address of this machine that nothing else uses: what was free a moment ago stays free.
+    let free = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     scene.set("server.listen", free.to_string());
     scene.set("request.server", format!("http://{free}/"));
     scene.set("queue.lease", "2s");
