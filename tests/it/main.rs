@@ -10,11 +10,13 @@ mod browser;
 mod compare;
 mod config;
 mod daemon;
+mod deliveries;
 mod deploy;
 mod diagnose;
 mod environment;
 mod explain;
 mod export;
+mod faults;
 mod feed;
 mod genuine;
 mod line;
@@ -29,9 +31,7 @@ mod source;
 mod survival;
 mod tidy;
 mod watch;
-mod webhook;
 mod witness;
-mod writes;
 
 use tests::{Place, Scene};
 

@@ -53,7 +53,13 @@ fn a_worker_back_from_the_dead_cannot_record() {
     scene.recipe(&slow);
     let dead = serve(&scene);
     wait_for(&scene, "a job", |scene| jobs(scene).iter().any(|job| job.state == JobState::Running));
+    // Not in the middle of a write: that would be a store that another process locks.
     dead.signal(Signal::SIGSTOP);
+    while !scene.block_on(can_be_written(&scene)) {
+        dead.signal(Signal::SIGCONT);
+        std::thread::sleep(Duration::from_millis(20));
+        dead.signal(Signal::SIGSTOP);
+    }
     let alive = serve(&scene);
     wait_for(&scene, "a verdict of the other worker", is_done);
     dead.signal(Signal::SIGCONT);
@@ -112,6 +118,15 @@ fn post(address: &str) -> String {
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{wanted}",
         wanted.len()
     )
+}
+
+/// Whether nobody is about to write to the store.
+async fn can_be_written(scene: &Scene) -> bool {
+    let mut connection = other(scene).await;
+    connection.execute("PRAGMA busy_timeout = 100").await.unwrap();
+    let free = connection.execute("BEGIN IMMEDIATE").await.is_ok();
+    connection.close().await.unwrap();
+    free
 }
 
 /// Another process that works on the store.
