@@ -70,9 +70,8 @@ fn lived_in() -> Scene {
     let mut bytes = fs::read(scene.fixture.published(&name)).unwrap();
     bytes.push(0);
     scene.republish(&name, &bytes);
-    let clock = scene.path("clock");
+    let clock = scene.clock();
     fs::write(&clock, EIGHT_DAYS_SECONDS).unwrap();
-    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
     // The changed file is seen in the first round.
     scene.run(&["serve", "--once"]).exits(0);
     scene.only_step("true");

@@ -282,9 +282,7 @@ fn a_round_that_was_killed_leaves_its_job_to_the_next_one() {
 #[test]
 fn what_the_api_refuses_is_asked_for_once_and_its_wait_outlives_the_process() {
     let mut scene = watched();
-    let clock = scene.path("clock");
-    fs::write(&clock, "0").unwrap();
-    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+    let clock = scene.clock();
     let list = "/api/v2/downloads/release/";
     scene.world.state().fail(list, Fault::Status(500, Vec::new()), 1);
     scene.run(&["serve", "--once"]).gives_up("answered HTTP 500");

@@ -286,9 +286,8 @@ fn a_changed_file_is_observed_once() {
         bytes.push(0);
         scene.republish(TGZ, &bytes);
         // Two days later, when every file is due.
-        let clock = scene.path("clock");
+        let clock = scene.clock();
         fs::write(&clock, "172800").unwrap();
-        scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
         let mark = hit.aim(&mut scene);
         let ran = scene.command(&["serve", "--once"]).output().unwrap();
         assert!(mark.exists(), "{hit:?}: {ran:?}");

@@ -15,9 +15,7 @@ fn verified() -> (Scene, PathBuf) {
     scene.set("retention.compress_after_days", 7);
     scene.set("retention.logs_days", 30);
     scene.set("retention.reports_days", 60);
-    let clock = scene.path("clock");
-    fs::write(&clock, "0").unwrap();
-    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+    let clock = scene.clock();
     round(&scene);
     (scene, clock)
 }

@@ -75,9 +75,7 @@ fn a_worker_back_from_the_dead_cannot_record() {
 fn a_clock_that_is_set_loses_and_doubles_nothing() {
     for seconds in ["86400", "-86400"] {
         let mut scene = watched();
-        let clock = scene.path("clock");
-        fs::write(&clock, "0").unwrap();
-        scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+        let clock = scene.clock();
         scene.set("queue.retry", "2s");
         scene.world.state().fail(
             "/ftp/python/9.1.0/Python-9.1.0.tgz",

@@ -281,8 +281,7 @@ fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
 #[test]
 fn a_file_that_vanishes_and_comes_back_is_observed_and_one_in_trouble_keeps_none_waiting() {
     let mut scene = watched();
-    let clock = scene.path("clock");
-    scene.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+    let clock = scene.clock();
     let round = |days: u32, minutes: u32| {
         fs::write(&clock, (days * 86_400 + minutes * 60).to_string()).unwrap();
         scene.world.state().requests.clear();

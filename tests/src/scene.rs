@@ -85,6 +85,14 @@ impl Scene {
         self.directory.path().join(name)
     }
 
+    /// A file that sets the program's clock: as many seconds as it says, none at first.
+    pub fn clock(&mut self) -> PathBuf {
+        let clock = self.path("clock");
+        fs::write(&clock, "0").expect("set the clock");
+        self.variables = vec![("UNDER_TEST_CLOCK".to_owned(), clock.display().to_string())];
+        clock
+    }
+
     /// The state directory.
     pub fn state(&self) -> PathBuf {
         self.path("state")
