@@ -23,17 +23,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tokio::sync::Barrier;
-use verifier::config::Config;
-use verifier::line::Line;
-use verifier::process::Program;
-use verifier::progress::Progress;
 use verifier::server::fresh_token;
 use verifier::store::{Scope, Store};
 use verifier::version::Version;
 use verifier::world::{Announcement, World};
 
 use asking::{Client, Times, timed};
-use process::Daemon;
+use process::{Daemon, assemble};
 
 /// Releases that jobs are about.
 const VERSIONS: usize = 100;
@@ -42,6 +38,8 @@ const STARTS: usize = 200;
 const AT_ONCE: usize = 1_000;
 const LOAD: Duration = Duration::from_secs(20);
 const LOAD_CLIENTS: usize = 50;
+/// So small that a million fit on a disk.
+const DOCUMENT_BYTES: u32 = 1_000;
 /// Requests for one path.
 const TIMES: usize = 200;
 
@@ -162,7 +160,7 @@ async fn jobs(directory: &Path, wanted: usize) -> anyhow::Result<()> {
     let world = World::start().await?;
     publish(directory, &world)?;
     let place = Place::new(directory, "jobs", &world).await?;
-    assemble(&place).await?;
+    assemble(&place.config, &place.state).await?;
     let daemon = place.serve()?;
     let mut client = place.client(&daemon).await?;
     idle(&mut client).await?;
@@ -191,16 +189,6 @@ async fn jobs(directory: &Path, wanted: usize) -> anyhow::Result<()> {
     println!("after a load                   {}   (aim: at most 60 MB)", daemon.memory()?);
     drop(client);
     daemon.stop()
-}
-
-/// The environment is there before anything is measured.
-async fn assemble(place: &Place) -> anyhow::Result<()> {
-    let config = Config::load(Some(&place.config), Some(&place.state))?;
-    let mut line = Line::open(config, Progress::to_stderr()).await?;
-    line.program = Program::at(Path::new(env!("CARGO_BIN_EXE_verbatim")));
-    line.environment("debian-13").await?;
-    line.store.close().await;
-    Ok(())
 }
 
 /// Waits until nothing is queued and nothing runs; nothing may be parked.
@@ -309,7 +297,7 @@ async fn store(directory: &Path, records: u32) -> anyhow::Result<()> {
     let name = format!("records-{records}");
     fs::create_dir_all(directory.join(&name))?;
     let path = directory.join(&name).join("records.sqlite");
-    many::fill(&path, records).await?;
+    many::fill(&path, records, DOCUMENT_BYTES).await?;
     let place = Place::new(directory, &name, &world).await?;
     let daemon = place.serve()?;
     let bytes = fs::metadata(&path)?.len() >> 20;

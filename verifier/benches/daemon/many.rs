@@ -11,15 +11,16 @@ use verifier::store::Store;
 const EACH: u32 = 10;
 
 /// Ten records and ten jobs that are done for each of `records` / 10 releases, with two files; a
-/// document has one kB.
-pub async fn fill(path: &Path, records: u32) -> anyhow::Result<()> {
+/// document has this many bytes.
+pub async fn fill(path: &Path, records: u32, document_bytes: u32) -> anyhow::Result<()> {
     Store::open(path).await?.close().await;
     let options = SqliteConnectOptions::new().filename(path);
     // It is thrown away if the machine dies meanwhile.
     let mut store = options.pragma("synchronous", "OFF").connect().await?;
     let releases = records / EACH;
     execute(&mut store, RELEASES, releases).await?;
-    execute(&mut store, RECORDS, records).await?;
+    let filler = format!("%0{document_bytes}d");
+    execute(&mut store, &RECORDS.replace("FILLER", &filler), records).await?;
     execute(&mut store, ARTIFACTS, records).await?;
     execute(&mut store, JOBS, records).await?;
     execute(&mut store, REQUESTS, records).await?;
@@ -52,7 +53,7 @@ const RELEASES: &str =
 const RECORDS: &str = "INSERT INTO records (id, version, status, finished, document, seq)
     NUMBERS SELECT printf('019a%04x-%04x-7000-8000-%012x', i >> 16, i & 65535, i),
         VERSION(i / 10 / 1000, i / 10 % 1000), iif(i % 7, 'pass', 'fail'),
-        '2026-01-01T00:00:00Z', printf('{\"filler\": \"%01000d\"}', i), i + 1 FROM n";
+        '2026-01-01T00:00:00Z', printf('{\"filler\": \"FILLER\"}', i), i + 1 FROM n";
 const ARTIFACTS: &str = "INSERT INTO artifacts
     NUMBERS SELECT i + 1, place, 'Python-' || VERSION(i / 10 / 1000, i / 10 % 1000) || ending,
         'reproduced', 'bitwise', printf('%064x', i / 10 * 2 + place), 20000000,

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use verifier::config::Config;
+use verifier::line::Line;
+use verifier::process::Program;
+use verifier::progress::Progress;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_verbatim");
 
@@ -85,6 +89,16 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// The environment is there before anything is measured.
+pub async fn assemble(config: &Path, state: &Path) -> anyhow::Result<()> {
+    let config = Config::load(Some(config), Some(state))?;
+    let mut line = Line::open(config, Progress::to_stderr()).await?;
+    line.program = Program::at(Path::new(PROGRAM));
+    line.environment("debian-13").await?;
+    line.store.close().await;
+    Ok(())
 }
 
 /// CPU time that a process has used, with all its threads.

@@ -29,13 +29,15 @@ use verifier::world::World;
 
 use asking::{Client, Times};
 use nginx::Nginx;
-use process::{Daemon, cpu};
+use process::{Daemon, assemble, cpu};
 
 const PAIRS: usize = 3;
 const SECONDS: u64 = 5;
 const CONNECTIONS: usize = 16;
 /// Releases in the store; each has ten records.
 const RELEASES: u32 = 500;
+/// As long as a record of CPython is.
+const DOCUMENT_BYTES: u32 = 20_000;
 /// Pages that are rendered anew.
 const RENDERINGS: usize = 50;
 
@@ -49,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let state = directory.path().join("state");
     fs::create_dir_all(&state)?;
-    many::fill(&state.join("records.sqlite"), RELEASES * 10).await?;
+    many::fill(&state.join("records.sqlite"), RELEASES * 10, DOCUMENT_BYTES).await?;
     let store = Store::open(&state.join("records.sqlite")).await?;
     let token = fresh_token()?;
     store.add_token("bench", Scope::Request, &token).await?;
@@ -60,10 +62,14 @@ async fn main() -> anyhow::Result<()> {
     let feed = world.feed()?;
     let config = directory.path().join("verbatim.toml");
     let text = format!(
-        "feed.api = '{}'\nfeed.files = '{}'\nserver.listen = '127.0.0.1:0'\n",
-        feed.api, feed.files
+        "feed.api = '{}'\nfeed.files = '{}'\nsource.repository = '{}'\n\
+         server.listen = '127.0.0.1:0'\n",
+        feed.api,
+        feed.files,
+        world.repository()
     );
     fs::write(&config, text)?;
+    assemble(&config, &state).await?;
     let daemon = Daemon::start(&config, &state)?;
     let nginx = Nginx::start(&directory.path().join("nginx"))?;
 

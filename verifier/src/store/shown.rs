@@ -2,10 +2,9 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use serde::Deserialize;
 
-use super::{ChangeRow, Store, notices, queue, records, time};
+use super::{ChangeRow, Store, notices, queue, records};
 use crate::observation::Observation;
 use crate::queue::{Job, JobState};
 use crate::version::Version;
@@ -14,13 +13,14 @@ use crate::version::Version;
 const FILES_LISTED_MAX: i64 = 8;
 
 /// A release with the verdicts of its newest record, and the job that is about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ReleaseLine {
     /// The release.
     pub version: Version,
     /// Its series, `3.13`.
     pub series: String,
     /// The date that python.org gives.
+    #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub announced: Timestamp,
     /// `pass`, `fail` or `not_built` of the newest record; none if not checked yet.
     pub status: Option<String>,
@@ -35,7 +35,7 @@ pub struct ReleaseLine {
 }
 
 /// What a page says of a job that is not over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LiveJob {
     /// Its id.
     pub id: String,
@@ -62,25 +62,33 @@ impl Store {
     /// Releases, the newest version first, each with the verdicts of its newest record; and how
     /// many there are in all.
     pub async fn release_lines(&self, limit: u32) -> anyhow::Result<(Vec<ReleaseLine>, u64)> {
-        // One row a release: rows cost more than what is in them.
-        let rows = sqlx::query(
-            "SELECT releases.version, series, announced_ms, releases.status, records.finished,
-                 (SELECT json_group_array(json_array(name, verdict)) FROM (
-                     SELECT name, verdict FROM artifacts WHERE seq = records.seq
-                     ORDER BY place LIMIT ?)) AS files,
-                 jobs.id AS job, jobs.state AS job_state, waiting, error,
-                 (SELECT value FROM facts WHERE name = 'notice.' || releases.version) AS notice
-             FROM releases LEFT JOIN records ON records.id = releases.record
-             LEFT JOIN jobs ON jobs.version = releases.version
-                 AND jobs.state IN ('queued', 'running', 'parked')
-             ORDER BY sort_key DESC LIMIT ?",
+        // All of them are one row: rows cost more than what is in them.
+        let text: String = sqlx::query_scalar(
+            "SELECT json_group_array(json_object('version', version, 'series', series,
+                 'announced', announced_ms, 'status', status, 'finished', finished,
+                 'files', json(files), 'job', json(job), 'notice', notice) ORDER BY sort_key DESC)
+             FROM (SELECT sort_key, releases.version, series, announced_ms, releases.status,
+                     records.finished,
+                     (SELECT json_group_array(json_array(name, verdict)) FROM artifacts
+                         WHERE seq = records.seq AND place < ?) AS files,
+                     CASE WHEN jobs.id IS NOT NULL THEN
+                         json_object('id', jobs.id, 'state', jobs.state, 'waiting', waiting,
+                             'error', error)
+                     END AS job,
+                     (SELECT value FROM facts WHERE name = 'notice.' || releases.version)
+                         AS notice
+                 FROM releases
+                 LEFT JOIN records INDEXED BY records_shown ON records.id = releases.record
+                 LEFT JOIN jobs ON jobs.version = releases.version
+                     AND jobs.state IN ('queued', 'running', 'parked')
+                 ORDER BY sort_key DESC LIMIT ?)",
         )
         .bind(FILES_LISTED_MAX)
         .bind(limit)
-        .fetch_all(&self.readers)
+        .fetch_one(&self.readers)
         .await
         .context("list the releases")?;
-        let lines: Vec<ReleaseLine> = rows.iter().map(line).collect::<anyhow::Result<_>>()?;
+        let lines: Vec<ReleaseLine> = serde_json::from_str(&text).context("read the releases")?;
         if lines.len() < limit as usize {
             let count = lines.len() as u64;
             return Ok((lines, count));
@@ -145,25 +153,4 @@ impl Store {
                 .with_context(|| format!("list the observations of {version}"))?;
         rows.iter().map(notices::observation).collect()
     }
-}
-
-fn line(row: &SqliteRow) -> anyhow::Result<ReleaseLine> {
-    let files: String = row.try_get("files")?;
-    let job: Option<String> = row.try_get("job")?;
-    let job = job.map(|id| -> anyhow::Result<LiveJob> {
-        let state: String = row.try_get("job_state")?;
-        let state =
-            JobState::named(&state).with_context(|| format!("{state:?} is no job state"))?;
-        Ok(LiveJob { id, state, waiting: row.try_get("waiting")?, error: row.try_get("error")? })
-    });
-    Ok(ReleaseLine {
-        version: row.try_get::<String, _>("version")?.parse()?,
-        series: row.try_get("series")?,
-        announced: time(row.try_get("announced_ms")?)?,
-        status: row.try_get("status")?,
-        finished: row.try_get("finished")?,
-        files: serde_json::from_str(&files).context("read the files of a record")?,
-        job: job.transpose()?,
-        notice: row.try_get("notice")?,
-    })
 }

@@ -2,7 +2,6 @@
 
 use super::state::State;
 use crate::store::ReleaseLine;
-use crate::version::Version;
 
 /// Kinds of files that are told apart in one matrix.
 const KINDS_MAX: usize = 6;
@@ -29,7 +28,7 @@ pub struct Series {
 /// A release in a matrix.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
-    pub version: Version,
+    pub version: String,
     /// What the versions of the series have in common, and what is left of this one.
     pub stem: String,
     pub rest: String,
@@ -64,19 +63,20 @@ pub fn series(lines: &[ReleaseLine]) -> Vec<Series> {
 
 fn one_series(lines: &[ReleaseLine]) -> Series {
     let columns: Vec<Column> = lines.iter().rev().map(column).collect();
-    let mut kinds: Vec<String> = Vec::new();
-    for (kind, _) in lines.iter().flat_map(files) {
-        if !kinds.contains(&kind) && kinds.len() < KINDS_MAX {
+    let files: Vec<Vec<(&str, State)>> = lines.iter().map(files).collect();
+    let mut kinds: Vec<&str> = Vec::new();
+    for (kind, _) in files.iter().flatten() {
+        if !kinds.contains(kind) && kinds.len() < KINDS_MAX {
             kinds.push(kind);
         }
     }
-    kinds.sort();
-    let row = |kind: String| {
-        let cell = |line: &ReleaseLine| match line.status {
-            Some(_) => files(line).find(|(other, _)| *other == kind).map(|(_, state)| state),
+    kinds.sort_unstable();
+    let row = |kind: &str| {
+        let cell = |(line, files): (&ReleaseLine, &Vec<(&str, State)>)| match line.status {
+            Some(_) => files.iter().find(|(other, _)| *other == kind).map(|(_, state)| *state),
             None => Some(State::of_release(None, line.job.as_ref())),
         };
-        Row { cells: lines.iter().rev().map(cell).collect(), kind }
+        Row { cells: lines.iter().zip(&files).rev().map(cell).collect(), kind: kind.to_owned() }
     };
     let count =
         |wanted: &[State]| columns.iter().filter(|column| wanted.contains(&column.state)).count();
@@ -99,22 +99,23 @@ fn column(line: &ReleaseLine) -> Column {
     } else {
         line.series.len().min(text.len())
     };
-    let (stem, rest) = text.split_at(split);
     Column {
-        stem: stem.to_owned(),
-        rest: rest.to_owned(),
+        stem: text[..split].to_owned(),
+        rest: text[split..].to_owned(),
         state: State::of_release(line.status.as_deref(), line.job.as_ref()),
-        version: line.version.clone(),
+        version: text,
     }
 }
 
 /// The kind of each file, `.tgz` of `Python-3.13.5.tgz`, and what its verdict says.
-fn files(line: &ReleaseLine) -> impl Iterator<Item = (String, State)> {
+fn files(line: &ReleaseLine) -> Vec<(&str, State)> {
     let prefix = format!("Python-{}", line.version);
-    line.files.iter().map(move |(name, verdict)| {
-        let kind = name.strip_prefix(&prefix).filter(|kind| !kind.is_empty()).unwrap_or(name);
-        (kind.to_owned(), State::of_verdict(verdict))
-    })
+    let files = line.files.iter();
+    files.map(|(name, verdict)| (kind(name, &prefix), State::of_verdict(verdict))).collect()
+}
+
+fn kind<'a>(name: &'a str, prefix: &str) -> &'a str {
+    name.strip_prefix(prefix).filter(|kind| !kind.is_empty()).unwrap_or(name)
 }
 
 /// The newest runs of releases in one state, newest first.
@@ -139,6 +140,7 @@ fn sentence(columns: &[Column]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::Version;
 
     fn line(version: &str, status: Option<&str>, files: &[(&str, &str)]) -> ReleaseLine {
         let version: Version = version.parse().unwrap();
