@@ -190,6 +190,9 @@ fn a_difference_is_rebuilt_once_more_before_it_is_recorded() {
     let journal = scene.state().join(format!("jobs/{}.ndjson", jobs(&scene)[0].id));
     let journal = fs::read_to_string(journal).unwrap();
     assert_eq!(journal.matches("\"running\"").count(), 2, "{journal}");
+    assert_eq!(journal.matches("\"judged\"").count(), 1, "{journal}");
+    let first = journal.split("once more").next().unwrap();
+    assert!(!first.contains("match") && !first.contains("differ"), "{first}");
     let reports = fs::read_dir(scene.state().join("reports")).unwrap().count();
     assert_eq!(reports, 1, "nothing is left of the first rebuild");
 }
@@ -295,4 +298,38 @@ fn what_the_api_refuses_is_asked_for_once_and_its_wait_outlives_the_process() {
     fs::write(&clock, "3600").unwrap();
     scene.run(&["serve", "--once"]).exits(0);
     assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn a_wait_that_the_api_asks_a_worker_for_holds_for_every_request() {
+    let scene = watched();
+    let files = "/api/v2/downloads/release_file/";
+    let wait = vec![("retry-after".to_owned(), "3600".to_owned())];
+    scene.world.state().fail(files, Fault::Status(429, wait), 1);
+    scene.run(&["serve", "--once"]).exits(0);
+    let asked = |scene: &Scene| {
+        scene.world.state().requests.iter().filter(|path| path.contains("/api/")).count()
+    };
+    assert_eq!((lists(&scene), asked(&scene)), (1, 2));
+    let job = jobs(&scene).remove(0);
+    assert!(job.due.duration_since(jiff::Timestamp::now()).as_secs() > 3_500, "{job:?}");
+    scene.run(&["serve", "--once"]).gives_up("is throttled (HTTP 429): try again in 35");
+    assert_eq!(asked(&scene), 2);
+}
+
+#[test]
+fn back_fill_leaves_the_list_what_it_needs() {
+    let mut scene = watched();
+    scene.set("feed.interval", "12h");
+    scene.set("feed.requests_per_day", 6);
+    for number in 1..9 {
+        scene.announce(&format!("9.0.{number}"), &[]);
+    }
+    for _ in 0..2 {
+        scene.run(&["serve", "--once"]).exits(0);
+    }
+    assert_eq!(lists(&scene), 2);
+    let state = scene.world.state();
+    let files = state.requests.iter().filter(|path| path.contains("release_file")).count();
+    assert_eq!(files, 4, "two of six are the list's");
 }

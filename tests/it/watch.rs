@@ -102,7 +102,7 @@ fn signs_never_use_up_what_the_list_needs() {
     let mut scene = watched();
     scene.set("feed.interval", "1h");
     scene.set("feed.glance", "100ms");
-    scene.set("feed.requests_per_day", 5);
+    scene.set("feed.requests_per_day", 10);
     let page = scene.path("README");
     fs::write(&page, "x").unwrap();
     let running = serve(&scene);
@@ -117,7 +117,7 @@ fn signs_never_use_up_what_the_list_needs() {
     }
     assert_eq!(running.stop(), Some(0));
     let asked = scene.world.state().requests.iter().filter(|path| path.contains("/api/")).count();
-    assert_eq!(asked, 4, "a fifth is left for the list and for jobs");
+    assert_eq!(asked, 5, "half is left for the list, and a fifth of the rest for jobs");
 }
 
 #[test]

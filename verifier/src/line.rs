@@ -178,11 +178,9 @@ async fn keep(line: &Line, report: &Report<'_>, choices: &Choices) -> anyhow::Re
     fault::after("reports")?;
     match line.store.settle(&job.lease, report.record).await {
         Ok(Settled::Recorded) => Ok(()),
-        Ok(Settled::Confirm) => {
-            line.progress.say("no match: it is rebuilt once more before that is said");
-            std::fs::remove_dir_all(&directory)
-                .with_context(|| format!("remove {}", directory.display()))
-        }
+        // What it said is nobody's business before it is said twice.
+        Ok(Settled::Confirm) => std::fs::remove_dir_all(&directory)
+            .with_context(|| format!("remove {}", directory.display())),
         Err(error) => {
             // Whether it was recorded is not known here; the next start removes what was not.
             Err(error)

@@ -82,8 +82,8 @@ pub struct Lease {
     pub version: Version,
     /// Attempts that ended in trouble of ours before this one.
     pub attempts: u32,
-    /// When the first of them failed.
-    pub first_error: Option<Timestamp>,
+    /// Whether the release is a new one.
+    pub is_new: bool,
 }
 
 /// How a job with a verdict goes on.

@@ -59,10 +59,24 @@ pub enum SourceError {
     NoTag { repository: String, tag: String },
     /// The tag named another commit before.
     #[error(
-        "tag {tag} of {repository} has moved: it named commit {recorded} when it was recorded and \
-         names {now} now; if that is known to be right, say --accept-moved-tag"
+        "tag {} of {} has moved: it named commit {} when it was recorded and names {} now; if that \
+         is known to be right, say --accept-moved-tag",
+        .0.tag, .0.repository, .0.recorded, .0.now
     )]
-    Moved { repository: String, tag: String, recorded: String, now: String },
+    Moved(TagMove),
+}
+
+/// A tag that names another commit than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagMove {
+    /// Where it is.
+    pub repository: String,
+    /// Its name.
+    pub tag: String,
+    /// The commit that it named.
+    pub recorded: String,
+    /// The one that it names now.
+    pub now: String,
 }
 
 /// A repository, and what may run git on it.
@@ -206,12 +220,12 @@ impl Source {
         if recorded.commit == self.commit || recorded.repository != self.repository {
             return Ok(());
         }
-        Err(SourceError::Moved {
+        Err(SourceError::Moved(TagMove {
             repository: self.repository.clone(),
             tag: self.tag.clone(),
             recorded: recorded.commit.clone(),
             now: self.commit.clone(),
-        })
+        }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! was promised to anybody is in the store before it is promised, and a job whose worker died runs
 //! again. Several daemons may work on one store; fences keep them from recording twice.
 
+mod asking;
 mod deliver;
 mod files;
 mod glance;

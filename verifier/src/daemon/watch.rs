@@ -9,19 +9,17 @@ use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::watch as signal;
 
+use super::asking::{self, AllowanceUsedUp, Purpose, has_spare_requests, throttled};
 use super::glance::Glance;
 use super::{Daemon, files, stopped, unsigned};
 use crate::clock;
 use crate::feed;
-use crate::http::HttpError;
 use crate::observation::AlarmKind;
 
 /// Published files are looked at this often, a few at a time.
 const FILES_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait after python.org could not be read.
 const BACKOFF_MAX: Duration = Duration::from_secs(4 * 3600);
-/// The longest wait that is believed.
-const THROTTLED_SECONDS_MAX: u64 = 24 * 3600;
 /// A list that could not be read for so many intervals is stale.
 const STALE_INTERVALS: i32 = 4;
 /// After the first sign of a release the list is read more often, so many times as often, …
@@ -33,8 +31,6 @@ const EXPECTING_MAX: Duration = Duration::from_secs(6 * 3600);
 pub const LAST_SUCCESS: &str = "feed.last_success";
 pub const LAST_ERROR: &str = "feed.last_error";
 pub const NEXT_CHECK: &str = "feed.next_check";
-/// Until when python.org wants to be left alone.
-const NOT_BEFORE: &str = "feed.not_before";
 
 /// Looks at python.org until it is told to stop, and then drops what it is at.
 pub async fn watch(daemon: Daemon, mut stop: signal::Receiver<bool>) {
@@ -53,6 +49,8 @@ struct Due {
     not_before: Instant,
     /// Until when a release is expected of which there was a sign.
     expecting: Option<Instant>,
+    /// Whether the list is read next before its usual time.
+    sooner: bool,
     /// Looks at the list that failed, since one that did not.
     failures: u32,
 }
@@ -66,6 +64,7 @@ async fn look(daemon: &Daemon) {
         files: now + FILES_EVERY,
         not_before: now,
         expecting: None,
+        sooner: false,
         failures: 0,
     };
     let mut glance = Glance::default();
@@ -107,14 +106,20 @@ async fn look_at_what_is_due(daemon: &Daemon, due: &mut Due, glance: &mut Glance
 
 /// A release is about to be announced: the list is read now, if that may be.
 async fn bring_forward(daemon: &Daemon, due: &mut Due) {
-    if has_spare_requests(daemon).await {
+    if has_spare_requests(&daemon.line).await {
+        due.sooner = true;
         due.list = due.list.min(Instant::now().max(due.not_before));
     }
 }
 
 async fn look_at_list(daemon: &Daemon, due: &mut Due) {
     let interval = unsigned(daemon.line.config.feed.interval);
-    let wait = match list(daemon).await {
+    // What is read more often than usual is not what is left for the list.
+    let purpose = match std::mem::take(&mut due.sooner) {
+        true => Purpose::Rest,
+        false => Purpose::List,
+    };
+    let wait = match list(daemon, purpose).await {
         Ok(queued) => {
             due.failures = 0;
             if queued > 0 {
@@ -124,9 +129,9 @@ async fn look_at_list(daemon: &Daemon, due: &mut Due) {
                 tracing::warn!("{error:#}");
             }
             let expecting = due.expecting.is_some_and(|until| Instant::now() < until);
-            let sooner = expecting && has_spare_requests(daemon).await;
+            due.sooner = expecting && has_spare_requests(&daemon.line).await;
             due.not_before = Instant::now();
-            if sooner { interval / EXPECTING_LOOKS } else { interval }
+            if due.sooner { interval / EXPECTING_LOOKS } else { interval }
         }
         Err(error) => {
             due.failures = due.failures.saturating_add(1);
@@ -142,9 +147,13 @@ async fn look_at_list(daemon: &Daemon, due: &mut Due) {
 
 /// One look at everything.
 pub async fn round(daemon: &Daemon) -> anyhow::Result<()> {
-    let listed = list(daemon).await;
+    let listed = list(daemon, Purpose::List).await;
     match &listed {
-        Ok(_) => refresh(daemon).await?,
+        Ok(_) => {
+            if let Err(error) = refresh(daemon).await {
+                tracing::warn!("{error:#}");
+            }
+        }
         Err(error) => trouble(daemon, error).await,
     }
     Glance::default().look(daemon).await;
@@ -153,24 +162,10 @@ pub async fn round(daemon: &Daemon) -> anyhow::Result<()> {
 }
 
 /// Asks for the list of releases, and queues what is new; gives how many that were.
-async fn list(daemon: &Daemon) -> anyhow::Result<usize> {
+async fn list(daemon: &Daemon, purpose: Purpose) -> anyhow::Result<usize> {
     let (line, feed) = (&daemon.line, &daemon.line.config.feed);
-    if let Some(seconds) = asked_to_wait(daemon).await? {
-        let url = feed.api.clone();
-        let wait = HttpError::Throttled { url, retry_after_seconds: seconds };
-        return Err(wait).context("ask python.org what is released");
-    }
-    let left = line.store.take_api_request(feed.requests_per_day).await?;
-    left.context("ask python.org what is released: the day's requests are used up")?;
-    // What was counted is sent once.
-    let asked = feed::releases(&line.client.without_retries(), feed).await;
-    if let Err(error) = &asked
-        && let Some(seconds) = throttled(error)
-    {
-        let until = clock::now() + SignedDuration::from_secs(seconds.cast_signed());
-        line.store.set_fact(NOT_BEFORE, &until.to_string()).await?;
-    }
-    let releases = asked?;
+    let asked = asking::ask(line, purpose, feed::releases).await;
+    let releases = asked.context("ask python.org what is released")?;
     let queued = line.store.learn(&releases, feed.since).await?;
     line.store.set_fact(LAST_SUCCESS, &clock::now().to_string()).await?;
     line.store.set_fact(LAST_ERROR, "").await?;
@@ -186,11 +181,11 @@ async fn list(daemon: &Daemon) -> anyhow::Result<usize> {
 async fn refresh(daemon: &Daemon) -> anyhow::Result<()> {
     let (line, feed) = (&daemon.line, &daemon.line.config.feed);
     let Some(known) = line.store.stalest_release(feed.refresh).await? else { return Ok(()) };
-    if line.store.take_api_request(spare(feed.requests_per_day)).await?.is_none() {
-        return Ok(());
-    }
     let version = &known.version;
-    let asked = feed::with_files(&line.client.without_retries(), feed, &known).await;
+    let asked = asking::ask(line, Purpose::Rest, async |client, feed| {
+        feed::with_files(client, feed, &known).await
+    });
+    let asked = asked.await;
     let asked = asked.and_then(|release| {
         let any = !release.files.is_empty();
         any.then_some(release).context("the answer names no source file: it is not believed")
@@ -202,21 +197,12 @@ async fn refresh(daemon: &Daemon) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Err(error) if error.is::<AllowanceUsedUp>() => Ok(()),
         Err(error) => {
             line.store.asked_in_vain(version).await?;
             Err(error.context(format!("ask for the files of {version} again")))
         }
     }
-}
-
-/// What may be used of the day's requests for what can wait; the rest is for the list and for jobs.
-fn spare(requests_per_day: u32) -> u32 {
-    requests_per_day - requests_per_day / 5
-}
-
-async fn has_spare_requests(daemon: &Daemon) -> bool {
-    let used = daemon.line.store.api_requests().await;
-    used.is_ok_and(|used| used < spare(daemon.line.config.feed.requests_per_day))
 }
 
 /// Keeps what went wrong, and raises the alarm when it lasts too long.
@@ -251,25 +237,6 @@ fn wait_after(error: &anyhow::Error, interval: Duration, failures: u32) -> Durat
     }
     let doubled = interval.saturating_mul(1_u32.checked_shl(failures.min(10)).unwrap_or(1));
     doubled.min(BACKOFF_MAX.max(interval))
-}
-
-/// The wait in seconds that python.org asks for; a day at most.
-fn throttled(error: &anyhow::Error) -> Option<u64> {
-    error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(HttpError::Throttled { retry_after_seconds, .. }) => {
-            Some((*retry_after_seconds).min(THROTTLED_SECONDS_MAX))
-        }
-        _ => None,
-    })
-}
-
-/// How much of a wait is left that python.org asked for, maybe of an earlier process, in seconds.
-async fn asked_to_wait(daemon: &Daemon) -> anyhow::Result<Option<u64>> {
-    let Some(until) = daemon.line.store.fact(NOT_BEFORE).await? else { return Ok(None) };
-    let until: jiff::Timestamp = until.parse().context("read how long python.org said to wait")?;
-    let left = until.duration_since(clock::now()).as_secs();
-    // A clock that was set back must not make it longer.
-    Ok(u64::try_from(left).ok().filter(|left| (1..=THROTTLED_SECONDS_MAX).contains(left)))
 }
 
 async fn note_next(daemon: &Daemon, wait: Duration) {

@@ -7,18 +7,18 @@ use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::watch as signal;
 
+use super::asking::{self, AllowanceUsedUp, Purpose, throttled};
 use super::{Daemon, beating, stopped};
 use crate::clock;
 use crate::feed;
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
-use crate::observation::AlarmKind;
 use crate::progress::Progress;
 use crate::queue::{Lease, LeaseLost, retry_delay};
 use crate::recipe::NotCovered;
 use crate::record::Record;
 use crate::release::Release;
-use crate::source::SourceError;
+use crate::source::{self, SourceError};
 
 /// Jobs of other processes, and those whose time has come, are looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -71,10 +71,10 @@ pub async fn drain(daemon: &Daemon, mut stop: signal::Receiver<bool>) {
 enum Pause {
     /// The release is not complete: no error.
     Waiting { reason: String, wait: SignedDuration },
-    /// Somebody has to look before it makes sense to try again.
-    Parked { error: String, alarm: AlarmKind },
-    /// Trouble of ours.
-    Trouble { error: String },
+    /// The tag moved. Somebody has to look before it makes sense to try again.
+    Moved { error: String, tag: source::TagMove },
+    /// Trouble of ours; it makes no sense to try again any sooner.
+    Trouble { error: String, wait: SignedDuration },
     /// Another worker has the job now, or nobody wants it.
     Lost,
 }
@@ -87,7 +87,8 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
         Ok(journal) => journal,
         Err(error) => {
             let error = format!("write the journal {}: {error}", path.display());
-            return pause(daemon, lease, Pause::Trouble { error }).await;
+            let trouble = Pause::Trouble { error, wait: SignedDuration::ZERO };
+            return pause(daemon, lease, trouble).await;
         }
     };
     journal.write(Kind::State, "running");
@@ -104,9 +105,9 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
         }
     };
     match ended {
-        Ok(()) => {
-            journal.write(Kind::State, "judged");
-            tracing::info!(parent: &span, "judged");
+        Ok(state) => {
+            journal.write(Kind::State, state);
+            tracing::info!(parent: &span, "{state}");
         }
         Err(pause_of) => {
             journal.write(Kind::State, &pause_of.text());
@@ -116,8 +117,8 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
     }
 }
 
-/// The line, on behalf of a job.
-async fn verified(line: &Line, daemon: &Daemon, lease: &Lease) -> anyhow::Result<()> {
+/// The line, on behalf of a job; gives what became of the job.
+async fn verified(line: &Line, daemon: &Daemon, lease: &Lease) -> anyhow::Result<&'static str> {
     // Before anything is asked of anybody.
     line.definitions().candidates(&lease.version)?;
     let release = release(line, lease).await?;
@@ -127,7 +128,9 @@ async fn verified(line: &Line, daemon: &Daemon, lease: &Lease) -> anyhow::Result
     let verifying: Pin<Box<dyn Future<Output = anyhow::Result<Record>> + Send + '_>> =
         Box::pin(line::verify(line, &lease.version, &choices));
     verifying.await?;
-    Ok(())
+    let job = line.store.job(&lease.job).await?;
+    let is_over = job.is_some_and(|job| job.state.is_over());
+    Ok(if is_over { "judged" } else { "rebuilt; it is rebuilt once more" })
 }
 
 /// The release with its files; python.org is asked only if they are not known.
@@ -140,13 +143,11 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
     let version = &lease.version;
     let announced = line.store.announced(version).await?;
     let announced = announced.with_context(|| format!("python.org does not announce {version}"))?;
-    let allowance = line.config.feed.requests_per_day;
-    if line.store.take_api_request(allowance).await?.is_none() {
-        return Err(AllowanceUsedUp.into());
-    }
-    // What was counted is sent once.
-    let client = line.client.without_retries();
-    let release = feed::with_files(&client, &line.config.feed, &announced).await?;
+    let purpose = if lease.is_new { Purpose::Release } else { Purpose::Rest };
+    let asked = asking::ask(line, purpose, async |client, feed| {
+        feed::with_files(client, feed, &announced).await
+    });
+    let release = asked.await?;
     line.store.learn_files(&release).await?;
     match incomplete(line, &release) {
         Some(incomplete) => Err(incomplete.into()),
@@ -164,10 +165,6 @@ fn incomplete(line: &Line, release: &Release) -> Option<Incomplete> {
     let what = format!("signature of {}", release.unsigned()?.name);
     (age < line.config.queue.unsigned).then_some(Incomplete { what, age })
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the day's requests to python.org's API are used up")]
-struct AllowanceUsedUp;
 
 #[derive(Debug, thiserror::Error)]
 #[error("python.org announces no {what} yet")]
@@ -202,21 +199,22 @@ fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
                 let reason = format!("the repository has no tag {tag} yet");
                 return Pause::Waiting { reason, wait };
             }
-            Some(SourceError::Moved { .. }) => {
-                return Pause::Parked { error: text, alarm: AlarmKind::TagMoved };
+            Some(SourceError::Moved(tag)) => {
+                return Pause::Moved { error: text, tag: tag.clone() };
             }
             Some(SourceError::Unreachable { .. } | SourceError::Empty { .. }) | None => {}
         }
     }
-    Pause::Trouble { error: text }
+    let wait = throttled(error).unwrap_or_default().cast_signed();
+    Pause::Trouble { error: text, wait: SignedDuration::from_secs(wait) }
 }
 
 impl Pause {
     fn text(&self) -> String {
         match self {
             Pause::Waiting { reason, .. } => format!("waiting: {reason}"),
-            Pause::Parked { error, .. } => format!("parked: {error}"),
-            Pause::Trouble { error } => format!("trouble of ours: {error}"),
+            Pause::Moved { error, .. } => format!("parked: {error}"),
+            Pause::Trouble { error, .. } => format!("trouble of ours: {error}"),
             Pause::Lost => "given up: no longer this worker's".to_owned(),
         }
     }
@@ -227,8 +225,8 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     let kept = match &pause {
         Pause::Lost => Ok(()),
         Pause::Waiting { reason, wait } => store.wait(lease, reason, clock::now() + *wait).await,
-        Pause::Parked { error, alarm } => store.park(lease, error, *alarm).await,
-        Pause::Trouble { error } => again(daemon, lease, error).await,
+        Pause::Moved { error, tag } => store.park_moved(lease, error, tag).await,
+        Pause::Trouble { error, wait } => again(daemon, lease, error, *wait).await,
     };
     if let Err(error) = kept {
         // Then nobody beats for it any more, and it runs again when that is noticed.
@@ -237,13 +235,18 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
 }
 
 /// Operating errors are tried again, later and later; after a day somebody has to look.
-async fn again(daemon: &Daemon, lease: &Lease, error: &str) -> anyhow::Result<()> {
+async fn again(
+    daemon: &Daemon,
+    lease: &Lease,
+    error: &str,
+    wait: SignedDuration,
+) -> anyhow::Result<()> {
+    let (store, queue) = (&daemon.line.store, &daemon.line.config.queue);
     let now = clock::now();
-    let queue = &daemon.line.config.queue;
-    let lasts = lease.first_error.map(|first| now.duration_since(first));
+    let lasts = store.first_error(lease).await?.map(|first| now.duration_since(first));
     if lasts.is_some_and(|lasts| lasts >= queue.park) {
-        return daemon.line.store.park(lease, error, AlarmKind::JobParked).await;
+        return store.park(lease, error).await;
     }
-    let due = now + retry_delay(queue.retry, lease.attempts, super::fraction());
-    daemon.line.store.retry(lease, error, due).await
+    let delay = retry_delay(queue.retry, lease.attempts, super::fraction());
+    store.retry(lease, error, now + delay.max(wait)).await
 }

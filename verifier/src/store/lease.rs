@@ -10,11 +10,12 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::{raise, settle_alarm, unstable};
-use super::{Store, commit, records, time};
+use super::{Store, commit, records, tags, time};
 use crate::clock;
 use crate::observation::AlarmKind;
-use crate::queue::{JobState, Lease, LeaseLost, Settled};
+use crate::queue::{JobState, Lease, LeaseLost, Settled, Why};
 use crate::record::{Record, RecordStatus};
+use crate::source::TagMove;
 
 impl Store {
     /// Gives the first job that is due to `worker`.
@@ -28,7 +29,7 @@ impl Store {
                  WHERE state IN ('queued', 'running', 'parked')
                      AND state = 'queued' AND due_ms <= ?
                  ORDER BY class, place LIMIT 1)
-             RETURNING id, fence, version, attempts, first_error_ms",
+             RETURNING id, fence, version, class, attempts",
         )
         .bind(worker)
         .bind(now)
@@ -38,14 +39,23 @@ impl Store {
         .context("take a job")?;
         let Some(row) = row else { return Ok(None) };
         commit(writing, "claim", "take a job").await?;
-        let first_error: Option<i64> = row.try_get("first_error_ms")?;
         Ok(Some(Lease {
             job: row.try_get("id")?,
             fence: row.try_get("fence")?,
             version: row.try_get::<String, _>("version")?.parse()?,
             attempts: row.try_get("attempts")?,
-            first_error: first_error.map(time).transpose()?,
+            is_new: row.try_get::<i64, _>("class")? == Why::Release.class(),
         }))
+    }
+
+    /// When the first of a job's attempts failed that ended in trouble of ours one after the other.
+    pub async fn first_error(&self, lease: &Lease) -> anyhow::Result<Option<Timestamp>> {
+        let first = sqlx::query_scalar("SELECT first_error_ms FROM jobs WHERE id = ?")
+            .bind(&lease.job)
+            .fetch_one(&self.readers)
+            .await
+            .context("look at a job")?;
+        Option::map(first, time).transpose()
     }
 
     /// A sign of life; an error if the lease is lost.
@@ -62,9 +72,11 @@ impl Store {
         commit(writing, "release", "put a job back").await
     }
 
-    /// The release is not complete yet: look again at `due`. This is no error.
+    /// The release is not complete yet: look again at `due`. This is no error, and earlier ones are
+    /// over.
     pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
-        let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?";
+        let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
+            error = NULL, first_error_ms = NULL";
         let values = [Value::Text(reason), Value::Number(due.as_millisecond())];
         let mut writing = self.write().await?;
         change(&mut writing, lease, set, &values).await?;
@@ -78,11 +90,24 @@ impl Store {
         commit(writing, "retry", "note a job's trouble").await
     }
 
-    /// Trouble that somebody has to look at before the job runs again; `alarm` tells them.
-    pub async fn park(&self, lease: &Lease, error: &str, alarm: AlarmKind) -> anyhow::Result<()> {
+    /// Trouble that somebody has to look at before the job runs again; an alarm tells them.
+    pub async fn park(&self, lease: &Lease, error: &str) -> anyhow::Result<()> {
         let mut writing = self.write().await?;
         trouble(&mut writing, lease, error, JobState::Parked, clock::now()).await?;
-        raise(&mut writing, alarm, &lease.version.to_string(), error).await?;
+        raise(&mut writing, AlarmKind::JobParked, &lease.version.to_string(), error).await?;
+        commit(writing, "park", "park a job").await
+    }
+
+    /// Parks the job of a release whose tag names another commit than when it was recorded.
+    pub async fn park_moved(
+        &self,
+        lease: &Lease,
+        error: &str,
+        moved: &TagMove,
+    ) -> anyhow::Result<()> {
+        let mut writing = self.write().await?;
+        trouble(&mut writing, lease, error, JobState::Parked, clock::now()).await?;
+        tags::moved(&mut writing, moved).await?;
         commit(writing, "park", "park a job").await
     }
 

@@ -35,7 +35,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 pub use backup::{Copied, back_up, restore};
 pub use deliveries::{DeliveryRow, DeliveryState};
-pub use notices::{NOTICE, notice_of};
+pub use notices::{ApiRequest, NOTICE, notice_of};
 pub use pages::{DurationRow, Totals};
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;

@@ -16,6 +16,15 @@ use crate::version::Version;
 
 /// The API's allowance is for this long.
 const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// What a request to the API is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiRequest {
+    /// The list of releases, at its usual pace.
+    List,
+    /// Anything else, if fewer than so many of these were sent within the last day.
+    Other { most: u32 },
+}
 /// The fact that every page shows at its top.
 pub const NOTICE: &str = "notice";
 
@@ -69,9 +78,8 @@ impl Store {
         rows.iter().map(alarm).collect()
     }
 
-    /// Takes one request to the API out of the day's `allowance`; gives how many are left, none if
-    /// there was none left to take.
-    pub async fn take_api_request(&self, allowance: u32) -> anyhow::Result<Option<u32>> {
+    /// Takes one request to the API out of the `all` of the day; false if none was left to take.
+    pub async fn take_api_request(&self, request: ApiRequest, all: u32) -> anyhow::Result<bool> {
         let now = clock::now_ms();
         let mut writing = self.write().await?;
         sqlx::query("DELETE FROM api_requests WHERE at_ms <= ?")
@@ -79,25 +87,41 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("forget old requests")?;
-        let used: u32 = sqlx::query_scalar("SELECT COUNT(*) FROM api_requests")
-            .fetch_one(&mut *writing)
-            .await
-            .context("count requests")?;
-        if used >= allowance {
-            return Ok(None);
+        let (used, others): (u32, u32) =
+            sqlx::query_as("SELECT COUNT(*), COUNT(*) FILTER (WHERE NOT listed) FROM api_requests")
+                .fetch_one(&mut *writing)
+                .await
+                .context("count requests")?;
+        let (listed, refused) = match request {
+            ApiRequest::List => (true, false),
+            ApiRequest::Other { most } => (false, others >= most),
+        };
+        if refused || used >= all {
+            return Ok(false);
         }
-        sqlx::query("INSERT INTO api_requests (at_ms) VALUES (?)")
+        sqlx::query("INSERT INTO api_requests (at_ms, listed) VALUES (?, ?)")
             .bind(now)
+            .bind(listed)
             .execute(&mut *writing)
             .await
             .context("count a request")?;
         writing.commit().await.context("count a request")?;
-        Ok(Some(allowance - used - 1))
+        Ok(true)
     }
 
     /// Requests to the API within the last day.
     pub async fn api_requests(&self) -> anyhow::Result<u32> {
-        sqlx::query_scalar("SELECT COUNT(*) FROM api_requests WHERE at_ms > ?")
+        self.requests_where("at_ms > ?").await
+    }
+
+    /// Those of them that were not for the list at its usual pace.
+    pub async fn other_api_requests(&self) -> anyhow::Result<u32> {
+        self.requests_where("at_ms > ? AND NOT listed").await
+    }
+
+    async fn requests_where(&self, condition: &str) -> anyhow::Result<u32> {
+        let query = format!("SELECT COUNT(*) FROM api_requests WHERE {condition}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query))
             .bind(clock::now_ms() - DAY_MS)
             .fetch_one(&self.readers)
             .await
@@ -132,6 +156,8 @@ impl Store {
         let mut writing = self.write().await?;
         for query in [
             "UPDATE jobs SET due_ms = due_ms + ? WHERE state = 'queued'",
+            "UPDATE jobs SET first_error_ms = first_error_ms + ?
+                 WHERE state IN ('queued', 'running')",
             "UPDATE api_requests SET at_ms = at_ms + ?",
             "UPDATE deliveries SET due_ms = due_ms + ? WHERE state = 'due'",
         ] {

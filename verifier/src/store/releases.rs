@@ -36,9 +36,13 @@ pub struct ReleaseRow {
     pub sort_key: String,
 }
 
+/// A release that is dated so much before the newest one is not new.
+const NEWS_MS: i64 = 30 * 24 * 3600 * 1000;
+
 impl Store {
     /// Keeps what python.org announces, and wants verified what has no record and no job yet: what
-    /// is new since the first list, and what was announced since `since`. What is missing from the
+    /// is new since the first list, and what was announced since `since`. What is much older than
+    /// the newest release is history, whenever the list has it. What is missing from the
     /// list is not forgotten. Gives the number of jobs that were queued.
     pub async fn learn(
         &self,
@@ -46,11 +50,11 @@ impl Store {
         since: Option<Timestamp>,
     ) -> anyhow::Result<usize> {
         let mut writing = self.write().await?;
-        let known: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM releases WHERE api_key IS NOT NULL")
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT MAX(announced_ms) FROM releases WHERE api_key IS NOT NULL")
                 .fetch_one(&mut *writing)
                 .await
-                .context("count the releases")?;
+                .context("look for the newest release")?;
         for release in announced {
             let added = ensure_release(&mut writing, &release.version, release.date).await?;
             sqlx::query("UPDATE releases SET api_key = ? WHERE version = ? AND api_key IS NOT ?")
@@ -60,7 +64,8 @@ impl Store {
                 .execute(&mut *writing)
                 .await
                 .context("keep a release's key")?;
-            if added && known > 0 {
+            let is_news = |newest| release.date.as_millisecond() >= newest - NEWS_MS;
+            if added && newest.is_some_and(is_news) {
                 announce_new(&mut writing, release).await?;
             }
         }

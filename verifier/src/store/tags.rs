@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::notices::{observe, settle_alarm};
-use super::{Store, commit};
+use super::notices::{observe, raise, settle_alarm};
+use super::{Store, commit, name_of};
 use crate::clock;
 use crate::observation::{AlarmKind, Observation, ObservationKind};
+use crate::source::TagMove;
 
 /// An answer that lacks more known tags than this, and more than a tenth, is a broken one.
 const VANISHED_MAX: usize = 3;
@@ -68,8 +69,7 @@ impl Store {
                     settle_alarm(&mut *writing, AlarmKind::TagVanished, name).await?;
                 }
                 Some(before) => {
-                    let was = &before.commit;
-                    let detail = format!("tag {name} named commit {was} and now names {commit}");
+                    let detail = moved_detail(name, &before.commit, commit);
                     tell(&mut writing, ObservationKind::TagMoved, name, detail).await?;
                     news.moved.push(name.clone());
                 }
@@ -85,6 +85,41 @@ impl Store {
         commit(writing, "tags", "keep the tags").await?;
         Ok(news)
     }
+}
+
+/// Observes that a tag moved, unless that was seen already.
+pub(super) async fn moved(
+    writing: &mut Transaction<'static, Sqlite>,
+    moved: &TagMove,
+) -> anyhow::Result<()> {
+    let detail = moved_detail(&moved.tag, &moved.recorded, &moved.now);
+    let seen: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM observations
+             WHERE kind = ? AND artifact = ? AND detail = ?)",
+    )
+    .bind(name_of(&ObservationKind::TagMoved)?)
+    .bind(&moved.tag)
+    .bind(&detail)
+    .fetch_one(&mut **writing)
+    .await
+    .context("look for an observation")?;
+    if seen {
+        return raise(writing, AlarmKind::TagMoved, &moved.tag, &detail).await;
+    }
+    // Whoever looks at all tags next finds nothing new in this one.
+    sqlx::query("UPDATE tags SET commit_id = ?, seen_ms = ? WHERE name = ? AND repository = ?")
+        .bind(&moved.now)
+        .bind(clock::now_ms())
+        .bind(&moved.tag)
+        .bind(&moved.repository)
+        .execute(&mut **writing)
+        .await
+        .context("keep a tag")?;
+    tell(writing, ObservationKind::TagMoved, &moved.tag, detail).await
+}
+
+fn moved_detail(name: &str, was: &str, now: &str) -> String {
+    format!("tag {name} named commit {was} and now names {now}")
 }
 
 async fn known(

@@ -218,7 +218,7 @@ async fn nothing_from_outside_becomes_markup_or_moves_a_cursor() {
     let job = world.job("3.13.6").await;
     world.journal(&job, &[("log", HOSTILE), ("state", HOSTILE)]);
     let lease = world.store.claim("the test").await.unwrap().unwrap();
-    world.store.park(&lease, HOSTILE, AlarmKind::JobParked).await.unwrap();
+    world.store.park(&lease, HOSTILE).await.unwrap();
     world.store.raise(AlarmKind::JobParked, HOSTILE, HOSTILE).await.unwrap();
     world.store.set_fact("feed.last_error", HOSTILE).await.unwrap();
     world.store.set_fact(NOTICE, HOSTILE).await.unwrap();

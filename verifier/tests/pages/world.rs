@@ -97,7 +97,7 @@ impl World {
         let lease = store.claim("the test").await.unwrap().unwrap();
         let trouble = "no archive has tar 1.35+dfsg-3.1";
         store.raise(AlarmKind::JobParked, "3.14.3", "no archive has tar").await.unwrap();
-        store.park(&lease, trouble, AlarmKind::JobParked).await.unwrap();
+        store.park(&lease, trouble).await.unwrap();
         let running = world.job("3.14.4").await;
         store.claim("the test").await.unwrap().unwrap();
         world.journal(&running, &[("stage", "fetch tag v3.14.4"), ("log", "one line of a step")]);

@@ -4,7 +4,6 @@
 use rebuilder::Digest;
 use reqwest::Method;
 use verifier::compare::Tier;
-use verifier::observation::AlarmKind;
 use verifier::queue::Why;
 use verifier::record::{Record, RecordStatus, VerdictName};
 
@@ -155,8 +154,7 @@ async fn trouble_of_ours_is_never_shown_as_the_releases() {
     server.store.enqueue(&"3.14.1".parse().unwrap(), Why::Release).await.unwrap();
     assert_eq!(says(&server, "3.14.1").await, "CPython 3.14.1: checking");
     while let Some(lease) = server.store.claim("the test").await.unwrap() {
-        let alarm = AlarmKind::JobParked;
-        server.store.park(&lease, "the disk is full", alarm).await.unwrap();
+        server.store.park(&lease, "the disk is full").await.unwrap();
     }
     // Its job is parked: nobody checks it now, and nothing is said about it.
     assert_eq!(says(&server, "3.14.1").await, "CPython 3.14.1: not checked");

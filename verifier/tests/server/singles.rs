@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use verifier::queue::Why;
+use verifier::store::ApiRequest;
 
 use super::site::{Server, record, sent};
 
@@ -104,7 +105,7 @@ async fn status_and_metrics_say_what_the_store_holds() {
     let server = Server::start().await;
     server.announce(&["3.13.5", "3.13.6"]).await;
     server.store.set_fact("feed.last_success", "2026-01-01T00:00:00Z").await.unwrap();
-    server.store.take_api_request(100).await.unwrap();
+    server.store.take_api_request(ApiRequest::List, 100).await.unwrap();
     server.store.append(&record("3.13.5")).await.unwrap();
     server.store.enqueue(&"3.13.6".parse().unwrap(), Why::Release).await.unwrap();
     let status = server.get("/api/v1/status").await.json();

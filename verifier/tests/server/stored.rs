@@ -1,11 +1,14 @@
 //! The store itself: its queue's order, and what it does with files of other versions or damage.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use sqlx::{Connection, Executor, SqliteConnection};
 use verifier::feed::Announced;
+use verifier::observation::ObservationKind;
 use verifier::queue::Why;
+use verifier::source::TagMove;
 use verifier::store::Store;
 
 use super::site::record;
@@ -42,6 +45,70 @@ async fn jobs_run_by_class_and_within_it_first_come_first_served() {
     }
     let expected = ["3.1.5", "3.1.8", "3.1.4", "3.1.6", "3.1.3", "3.1.2", "3.1.7", "3.1.1"];
     assert_eq!(claimed(&store).await, expected);
+}
+
+#[tokio::test]
+async fn history_that_a_short_list_left_out_is_no_news() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let one = |version: &str, date: &str| Announced {
+        version: version.parse().unwrap(),
+        date: format!("{date}T00:00:00Z").parse().unwrap(),
+        key: 1,
+    };
+    assert_eq!(store.learn(&[one("3.9.9", "2021-11-15")], None).await.unwrap(), 0);
+    let all = [
+        one("3.9.8", "2021-09-05"),
+        one("3.9.9", "2021-11-15"),
+        one("3.8.13", "2021-11-14"),
+        one("3.9.10", "2022-01-14"),
+    ];
+    assert_eq!(store.learn(&all, None).await.unwrap(), 2);
+    assert_eq!(claimed(&store).await, ["3.9.10", "3.8.13"]);
+}
+
+#[tokio::test]
+async fn a_jobs_trouble_moves_with_the_clock_and_ends_when_it_only_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
+    let now = jiff::Timestamp::now();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.retry(&lease, "the disk is full", now).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    assert_eq!(lease.attempts, 1);
+    let first = store.first_error(&lease).await.unwrap().unwrap();
+    store.move_times(86_400_000).await.unwrap();
+    let moved = store.first_error(&lease).await.unwrap().unwrap();
+    assert_eq!(moved.duration_since(first).as_hours(), 24);
+    store.wait(&lease, "no tag yet", now).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    assert_eq!((lease.attempts, store.first_error(&lease).await.unwrap()), (0, None));
+}
+
+#[tokio::test]
+async fn a_tag_that_a_worker_sees_moved_is_observed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let moved = TagMove {
+        repository: "cpython.git".to_owned(),
+        tag: "v3.1.1".to_owned(),
+        recorded: "1".repeat(40),
+        now: "2".repeat(40),
+    };
+    let tags = BTreeMap::from([(moved.tag.clone(), moved.recorded.clone())]);
+    store.tags_seen(&moved.repository, &tags).await.unwrap();
+    for _ in 0..2 {
+        store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
+        let lease = store.claim("test").await.unwrap().unwrap();
+        store.park_moved(&lease, "the tag moved", &moved).await.unwrap();
+    }
+    let tags = BTreeMap::from([(moved.tag.clone(), moved.now.clone())]);
+    assert!(store.tags_seen(&moved.repository, &tags).await.unwrap().moved.is_empty());
+    let seen = store.observations(None, 9).await.unwrap();
+    let [(_, seen)] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((seen.kind, seen.artifact.as_deref()), (ObservationKind::TagMoved, Some("v3.1.1")));
+    assert_eq!(store.alarms().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
