@@ -138,6 +138,32 @@ async fn a_replayed_file_is_never_called_bit_for_bit() {
         assert!(page.contains(expected), "{expected}: {page}");
     }
     assert!(!page.contains("reproduced, bit for bit") && !page.contains(", byte for byte."));
+    let overview = world.page("/").await;
+    assert!(text(&overview).contains("1 of 1 replayed"), "{overview}");
+    assert!(!overview.contains("1 of 1 reproduced"), "{overview}");
+    // The same state as any other file that came out.
+    assert_eq!(overview.matches("<td class=\"p\"><i>pass</i></td>").count(), 2, "{overview}");
+    let mut refuted = replayed("3.11.3");
+    refuted.status = RecordStatus::Fail;
+    refuted.evidence = disputed("3.11.3").evidence;
+    world.store.append(&refuted).await.unwrap();
+    let page = text(&world.page("/releases/3.11.3").await);
+    assert!(page.contains("Every file came out once order, times and owners"), "{page}");
+    assert!(page.contains("but a claim about them disagrees: see the evidence."), "{page}");
+    assert!(!page.contains("byte for byte, but"), "{page}");
+}
+
+#[tokio::test]
+async fn the_page_about_the_pages_says_what_a_fail_and_no_build_prove() {
+    let about = text(&World::empty().await.page("/about").await);
+    for expected in [
+        "either that the published bytes are not what these steps make of the tag, or that a \
+         size, digest or signature that is published with a file does not belong to it",
+        "The release’s page says which",
+        "Not built proves That the steps of the recipe fail on the tag’s source",
+    ] {
+        assert!(about.contains(expected), "{expected}: {about}");
+    }
 }
 
 #[tokio::test]
