@@ -114,19 +114,34 @@ fn the_browser_shows_every_state_of_the_demo() {
     let mut demo = Serving::start(command);
     demo.says("every state can be seen now");
     let overview = get(&demo.base, "/");
-    for (version, state) in [
-        ("3.13.5", "pass"),
-        ("3.99.0", "not checked"),
-        ("3.99.1", "fail"),
-        ("3.99.2", "fail"),
-        ("3.99.3", "fail"),
-        ("3.99.4", "waiting"),
-        ("3.99.5", "not built"),
-        ("3.99.6", "trouble of ours"),
+    let refuted = "md5</th><td><span class=\"s f\">disagrees</span></td>\
+        <td class=\"wrap\">Python-3.99.3.tgz</td>";
+    // Reasons stand below the files' heading, where the words about the demo itself do not.
+    for (version, state, lead, reason) in [
+        ("3.13.5", "pass", "All 2 published files are what the steps make", "reproduced, bit"),
+        ("3.99.0", "not checked", "", ""),
+        ("3.99.1", "fail", "2 of 2 published files are not what", "Lib/hello.py"),
+        ("3.99.2", "fail", "1 of 2 published files is not what", "m4/build-to-host.m4"),
+        ("3.99.3", "fail", "a claim about them disagrees: see the evidence.", refuted),
+        ("3.99.4", "waiting", "", ""),
+        ("3.99.5", "not built", "", ""),
+        ("3.99.6", "trouble of ours", "", ""),
     ] {
         assert!(overview.contains(&format!("/releases/{version}")), "{version}: {overview}");
-        let page = get(&demo.base, &format!("/releases/{version}"));
-        assert!(page.contains(state), "{version} is not said to be {state:?}: {page}");
+        let title = format!("<title>Python {version}: {state} – Verbatim</title>");
+        let mut page = get(&demo.base, &format!("/releases/{version}"));
+        // What is looked at again is pending for that moment.
+        for _ in 0..60 {
+            if page.contains(&title) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            page = get(&demo.base, &format!("/releases/{version}"));
+        }
+        assert!(page.contains(&title), "{version} is not said to be {state:?}: {page}");
+        assert!(page.contains(lead), "{version} does not say {lead:?}: {page}");
+        let found = page.split_once("<h2 id=\"files\">").map_or("", |(_, found)| found);
+        assert!(found.contains(reason), "{version} does not say {reason:?}: {page}");
         let made_up = if version == "3.13.5" { "the genuine release" } else { "made up for this" };
         assert!(page.contains(made_up), "{version} does not say what it is: {page}");
     }

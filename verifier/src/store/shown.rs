@@ -26,7 +26,7 @@ pub struct ReleaseLine {
     pub status: Option<String>,
     /// When the last verdict of that record was known.
     pub finished: Option<String>,
-    /// Name and verdict of its files.
+    /// Name and verdict of its files; a replay has a word of its own, `replayed`.
     pub files: Vec<(String, String)>,
     /// The job that is not over.
     pub job: Option<LiveJob>,
@@ -69,8 +69,9 @@ impl Store {
                  'files', json(files), 'job', json(job), 'notice', notice) ORDER BY sort_key DESC)
              FROM (SELECT sort_key, releases.version, series, announced_ms, releases.status,
                      records.finished,
-                     (SELECT json_group_array(json_array(name, verdict)) FROM artifacts
-                         WHERE seq = records.seq AND place < ?) AS files,
+                     (SELECT json_group_array(json_array(name,
+                             CASE tier WHEN 'replayed' THEN tier ELSE verdict END))
+                         FROM artifacts WHERE seq = records.seq AND place < ?) AS files,
                      CASE WHEN jobs.id IS NOT NULL THEN
                          json_object('id', jobs.id, 'state', jobs.state, 'waiting', waiting,
                              'error', error)

@@ -1,5 +1,7 @@
 //! What the pages say and what they never do, rendered from real stores.
 
+use std::collections::BTreeSet;
+
 use verifier::observation::AlarmKind;
 use verifier::record::RecordStatus;
 use verifier::store::{NOTICE, notice_of};
@@ -51,7 +53,10 @@ async fn every_page(world: &World) -> Vec<(String, String)> {
 async fn every_state_is_seen_by_its_word_and_its_shape() {
     let world = World::full().await;
     let overview = world.page("/").await;
+    assert_eq!(overview.matches("rel=\"stylesheet\"").count(), 1);
+    assert!(!overview.contains("<script"));
     let style = world.linked("/", "stylesheet").await;
+    let mut shapes = Vec::new();
     for (class, word) in [
         ("p", "pass"),
         ("f", "fail"),
@@ -63,11 +68,12 @@ async fn every_state_is_seen_by_its_word_and_its_shape() {
     ] {
         assert!(overview.contains(&format!("<span class=\"s {class}\">{word}</span>")), "{word}");
         assert!(overview.contains(&format!("<td class=\"{class}\"><i>{word}</i></td>")), "{word}");
-        assert!(
-            style.contains(&format!("\n.{class}::before {{ content: \"")),
-            "{word} has a shape"
-        );
+        let begin = format!("\n.{class}::before {{ content: \"");
+        let (_, rest) = style.split_once(&begin).unwrap_or_else(|| panic!("{word} has a shape"));
+        shapes.push(rest.split_once('"').unwrap().0);
     }
+    let distinct: BTreeSet<&str> = shapes.iter().copied().filter(|one| !one.is_empty()).collect();
+    assert_eq!(distinct.len(), shapes.len(), "each state has a shape of its own: {shapes:?}");
     let shown = text(&overview);
     assert!(shown.contains("3.13.10 to 3.13.11 fail; 3.13.0 to 3.13.9 pass"), "{shown}");
     assert!(shown.contains("10 of 12 judged pass"));
@@ -138,6 +144,32 @@ async fn a_replayed_file_is_never_called_bit_for_bit() {
         assert!(page.contains(expected), "{expected}: {page}");
     }
     assert!(!page.contains("reproduced, bit for bit") && !page.contains(", byte for byte."));
+    let overview = world.page("/").await;
+    assert!(text(&overview).contains("1 of 1 replayed"), "{overview}");
+    assert!(!overview.contains("1 of 1 reproduced"), "{overview}");
+    // The same state as any other file that came out.
+    assert_eq!(overview.matches("<td class=\"p\"><i>pass</i></td>").count(), 2, "{overview}");
+    let mut refuted = replayed("3.11.3");
+    refuted.status = RecordStatus::Fail;
+    refuted.evidence = disputed("3.11.3").evidence;
+    world.store.append(&refuted).await.unwrap();
+    let page = text(&world.page("/releases/3.11.3").await);
+    assert!(page.contains("Every file came out once order, times and owners"), "{page}");
+    assert!(page.contains("but a claim about them disagrees: see the evidence."), "{page}");
+    assert!(!page.contains("byte for byte, but"), "{page}");
+}
+
+#[tokio::test]
+async fn the_page_about_the_pages_says_what_a_fail_and_no_build_prove() {
+    let about = text(&World::empty().await.page("/about").await);
+    for expected in [
+        "either that the published bytes are not what these steps make of the tag, or that a \
+         size, digest or signature that is published with a file does not belong to it",
+        "The release’s page says which",
+        "Not built proves That the steps of the recipe fail on the tag’s source",
+    ] {
+        assert!(about.contains(expected), "{expected}: {about}");
+    }
 }
 
 #[tokio::test]

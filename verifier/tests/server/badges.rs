@@ -223,6 +223,22 @@ async fn what_is_written_is_seen_at_once_and_what_others_write_soon() {
     }
 }
 
+#[tokio::test]
+async fn a_release_that_nobody_looked_at_has_a_grey_badge() {
+    let server = every_state().await;
+    let grey = "#5a5f66";
+    for name in ["3.14.1", "latest"] {
+        let json = server.get(&format!("/badge/cpython/{name}.json")).await.json();
+        assert_eq!(json["color"], grey, "{name}");
+        let svg = server.get(&format!("/badge/cpython/{name}.svg")).await.text;
+        assert!(svg.contains(&format!("fill=\"{grey}\"")), "{svg}");
+    }
+    for name in ["3.10.5", "3.11.5", "3.12.5", "3.13.5", "3.14.0"] {
+        let json = server.get(&format!("/badge/cpython/{name}.json")).await.json();
+        assert_ne!(json["color"], grey, "{name}");
+    }
+}
+
 /// The keys of the endpoint schema, shields.io/badges/endpoint-badge.
 const ENDPOINT_KEYS: &[&str] = &[
     "schemaVersion",

@@ -7,6 +7,7 @@ mod embed;
 mod export;
 mod feeds;
 mod follow;
+mod headers;
 mod hostile;
 mod lists;
 mod requests;

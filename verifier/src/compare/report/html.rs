@@ -187,8 +187,10 @@ impl Page {
         facts.extend(node.detail.as_ref().map(counts_text));
         facts.retain(|fact| !fact.is_empty());
         title.push_str(&format!(" <span class=\"facts\">{}</span>", text(&facts.join(", "))));
-        title.push_str(&format!(
-            " <a class=\"anchor\" href=\"#{id}\" aria-label=\"link to this member\">#</a>"
+        // Beside the summary: that is a button, and assistive technology shows no link in a button.
+        self.push(&format!(
+            "<div class=\"member\"><a class=\"anchor\" href=\"#{id}\" \
+             aria-label=\"link to this member\">#</a>\n"
         ));
         self.push(&format!("<details id=\"{id}\"{open}><summary>{title}</summary>\n"));
         if !node.causes.is_empty() {
@@ -202,7 +204,7 @@ impl Page {
             self.child(child);
         }
         self.omitted(node.children_omitted, "members differ");
-        self.push("</details>\n");
+        self.push("</details></div>\n");
     }
 
     fn omitted(&mut self, count: u64, noun: &str) {

@@ -151,11 +151,13 @@ fn latest(lines: &[ReleaseLine]) -> Vec<Latest> {
     lines.iter().take(LATEST_MAX).map(shown).collect()
 }
 
-/// `2 of 2 reproduced`.
+/// `2 of 2 reproduced`; `2 of 2 replayed` where that holds for one of them.
 fn files(line: &ReleaseLine) -> String {
     if line.status.is_none() {
         return String::new();
     }
-    let passed = line.files.iter().filter(|(_, verdict)| verdict == "reproduced").count();
-    format!("{passed} of {} reproduced", line.files.len())
+    let count = |word| line.files.iter().filter(|(_, verdict)| verdict == word).count();
+    let (reproduced, replayed) = (count("reproduced"), count("replayed"));
+    let word = if replayed > 0 { "replayed" } else { "reproduced" };
+    format!("{} of {} {word}", reproduced + replayed, line.files.len())
 }

@@ -216,6 +216,11 @@ pub(super) fn verdict_sentence(record: &Record) -> String {
             Some(failure) => format!("Tag {tag} does not build: {}.", cut(&failure.to_string())),
             None => format!("Tag {tag} does not build."),
         },
+        RecordStatus::Fail if count(VerdictName::Different) == 0 && is_replayed(record) => {
+            "Every file came out once order, times and owners of its members were taken from the \
+             published archive, but a claim about them disagrees: see the evidence."
+                .to_owned()
+        }
         RecordStatus::Fail if count(VerdictName::Different) == 0 => {
             "Every file came out byte for byte, but a claim about them disagrees: see the evidence."
                 .to_owned()

@@ -59,7 +59,7 @@ impl State {
     /// Of the word that the store keeps for a record's status or a file's verdict.
     pub fn of_verdict(word: &str) -> State {
         match word {
-            "pass" | "reproduced" => State::Pass,
+            "pass" | "reproduced" | "replayed" => State::Pass,
             "not_built" => State::NotBuilt,
             // The store's own checks let nothing else pass but these.
             _ => State::Fail,
