@@ -9,7 +9,7 @@ use tokio::sync::watch as signal;
 
 use super::{Daemon, beating, stopped};
 use crate::clock;
-use crate::feed;
+use crate::feed::{self, AllowanceUsedUp};
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::observation::AlarmKind;
@@ -164,10 +164,6 @@ fn incomplete(line: &Line, release: &Release) -> Option<Incomplete> {
     let what = format!("signature of {}", release.unsigned()?.name);
     (age < line.config.queue.unsigned).then_some(Incomplete { what, age })
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the day's requests to python.org's API are used up")]
-struct AllowanceUsedUp;
 
 #[derive(Debug, thiserror::Error)]
 #[error("python.org announces no {what} yet")]

@@ -173,6 +173,45 @@ async fn trouble_of_ours_is_never_shown_as_the_releases() {
 }
 
 #[tokio::test]
+async fn only_a_release_that_lacks_something_is_said_to_wait_on_badge_and_page() {
+    let server = Server::start().await;
+    server.announce(&["3.14.0", "3.14.1", "3.14.2"]).await;
+    let due = "2999-01-01T00:00:00Z".parse().unwrap();
+    let used_up = "the day's requests to python.org's API are used up";
+    assert!(verifier::feed::AllowanceUsedUp::is(used_up));
+    for (version, reason, badge, state, class, word) in [
+        ("3.14.0", "the repository has no tag yet", "waiting", "waiting", "w", "Waiting"),
+        (
+            "3.14.1",
+            "no recipe covers 3.14.1: none",
+            "not checked",
+            "not checked",
+            "n",
+            "Not checked",
+        ),
+        ("3.14.2", used_up, "checking", "pending", "q", "Put off"),
+    ] {
+        let job = server.store.enqueue(&version.parse().unwrap(), Why::Release).await.unwrap();
+        let lease = server.store.claim("the test").await.unwrap().unwrap();
+        server.store.wait(&lease, reason, due).await.unwrap();
+        assert_eq!(says(&server, version).await, format!("CPython {version}: {badge}"));
+        let shown = format!("<span class=\"s {class}\">{state}</span>");
+        let page = server.get(&format!("/releases/{version}")).await.text;
+        assert!(page.contains(&format!("<h1>Python {version} {shown}</h1>")), "{page}");
+        let note = page.split_once(&format!("<p class=\"note {class}\">{word}: ")).map(|two| two.1);
+        assert!(note.is_some_and(|note| note.contains("Looked at again at")), "{page}");
+        let of_job = server.get(&format!("/jobs/{}", job.id)).await.text;
+        assert!(of_job.contains(&shown), "{of_job}");
+        let queue = server.get("/queue").await.text;
+        let row = queue.split("<tr>").find(|row| row.contains(&job.id)).unwrap();
+        assert!(row.contains(&shown), "{row}");
+        let overview = server.get("/").await.text;
+        let row = overview.split("<tr>").find(|row| row.contains(&job.id)).unwrap();
+        assert!(row.contains(&shown), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn a_badge_may_be_kept_for_minutes_and_is_shown_when_we_are_down() {
     let server = every_state().await;
     let keep = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400";

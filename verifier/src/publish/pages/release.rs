@@ -252,7 +252,16 @@ pub(super) fn job_text(job: &Job) -> String {
         ),
         JobState::Queued => match (&job.waiting, &job.error) {
             (Some(waiting), _) => {
-                format!("Waiting: {}. Looked at again at {}.", cut(waiting), minute(job.due))
+                let word = match State::of_waiting(waiting) {
+                    State::NotChecked => "Not checked",
+                    State::Pending => "Put off",
+                    State::Waiting
+                    | State::Pass
+                    | State::Fail
+                    | State::NotBuilt
+                    | State::Trouble => "Waiting",
+                };
+                format!("{word}: {}. Looked at again at {}.", cut(waiting), minute(job.due))
             }
             (None, Some(error)) => {
                 format!("Trouble of ours, tried again at {}: {}", minute(job.due), cut(error))
