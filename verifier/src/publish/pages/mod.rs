@@ -6,6 +6,7 @@
 
 mod about;
 mod asset;
+mod claimed;
 mod embed;
 mod files;
 mod job;

@@ -5,6 +5,7 @@ use std::path::Path;
 use askama::Template;
 use jiff::Timestamp;
 
+use super::claimed::{ClaimedFile, claimed};
 use super::files::{EvidenceShown, FileShown, ReportFile, cut, evidence, files, reports};
 use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
@@ -33,6 +34,9 @@ struct ReleasePage<'a> {
     notice: Option<String>,
     job: Option<JobShown>,
     found: Option<Found>,
+    /// Files, while no record says anything of them.
+    claimed: Vec<ClaimedFile>,
+    claimed_more: usize,
     history: Vec<HistoryShown>,
     history_more: bool,
     observations: Vec<ObservationShown>,
@@ -121,6 +125,11 @@ pub async fn release(
         let reports = reports(directory, &record.id).await?;
         found_in_it = Some(found(record, &reports, PATHS_MAX));
     }
+    let document = match &record {
+        Some(_) => None,
+        None => store.release(version).await?,
+    };
+    let (claimed, claimed_more) = claimed(document.as_ref());
     let page = ReleasePage {
         frame,
         version: version.to_string(),
@@ -131,6 +140,8 @@ pub async fn release(
         notice: fact(store, &notice_of(version)).await?.map(|text| cut(&text)),
         job: job.map(job_shown),
         found: found_in_it,
+        claimed,
+        claimed_more,
         history: history.collect(),
         history_more,
         observations: observations.collect(),
