@@ -109,6 +109,7 @@ pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode
         store: store.snapshot().await?,
         journals: daemon::journals(state),
         reports: daemon::reports(state),
+        elsewhere: config.elsewhere(),
         gate: Arc::new(Gate::new(&config.server)),
         settings: Arc::new(config.server.clone()),
         wake: Arc::default(),

@@ -139,6 +139,7 @@ impl Daemon {
             store: self.line.store.clone(),
             journals: self.journals(),
             reports: self.reports(),
+            elsewhere: self.line.config.elsewhere(),
             settings: Arc::new(self.line.config.server.clone()),
             gate: self.gate.clone(),
             wake: self.wake.clone(),

@@ -72,6 +72,8 @@ pub struct Site {
     pub journals: PathBuf,
     /// Directory with one directory of reports a record.
     pub reports: PathBuf,
+    /// Environment variables for a command that looks where this service looks.
+    pub elsewhere: Vec<(&'static str, String)>,
     /// What the operator decides.
     pub settings: Arc<Settings>,
     /// Who may ask without a token; the operator may change that while the server runs.
@@ -92,6 +94,7 @@ impl Site {
             public_url: self.settings.public_url.clone(),
             reports: self.reports.clone(),
             journals: self.journals.clone(),
+            elsewhere: self.elsewhere.clone(),
         }
     }
 }

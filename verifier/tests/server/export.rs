@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use verifier::publish::export::{Exported, export, file_of};
 use verifier::publish::paths::paths;
 use verifier::record::RecordStatus;
-use verifier::server::Local;
+use verifier::server::{Local, Settings};
 
 use super::badges::every_state;
 use super::site::{Server, record};
@@ -93,6 +93,33 @@ async fn every_file_has_the_bytes_that_the_server_sends() {
         assert!(found.contains_key(&expected), "{expected}");
     }
     assert!(!found.keys().any(|name| name.contains(".half")));
+}
+
+#[tokio::test]
+async fn the_command_of_a_release_looks_where_this_service_looks() {
+    let directory = tempfile::tempdir().unwrap();
+    let usual = Server::start().await;
+    let other = Server::changed(Settings::default(), |site| {
+        site.elsewhere = vec![
+            ("VERBATIM_FEED__API", "https://mirror.example/api?a=b&c".to_owned()),
+            ("VERBATIM_SOURCE__REPOSITORY", "/srv/python's tags".to_owned()),
+            ("VERBATIM_FEED__FILES", "https://mirror.example/ftp".to_owned()),
+        ];
+    })
+    .await;
+    let before = "VERBATIM_FEED__API=&#39;https://mirror.example/api?a=b&#38;c&#39; \
+        VERBATIM_SOURCE__REPOSITORY=&#39;/srv/python&#39;\\&#39;&#39;s tags&#39; \
+        VERBATIM_FEED__FILES=https://mirror.example/ftp ";
+    for (server, before) in [(usual, ""), (other, before)] {
+        server.announce(&["3.13.5"]).await;
+        let page = server.get("/releases/3.13.5").await.text;
+        let command =
+            format!(">{before}verbatim verify 3.13.5 --report python-3.13.5-report</pre>");
+        assert!(page.contains(&command), "{page}");
+        run(&server, directory.path()).await.unwrap();
+        let copy = directory.path().join("releases/3.13.5/index.html");
+        assert_eq!(fs::read_to_string(copy).unwrap(), page);
+    }
 }
 
 #[tokio::test]
