@@ -115,6 +115,7 @@ pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode
         wake: Arc::default(),
         health: Arc::new(Vec::new),
         uncovered: Arc::new(|_| None),
+        allowance: Arc::new(move || config.feed.requests_per_day),
     };
     let (shown, server) = (site.shown(), Local::new(site));
     let done = export::export(directory, &shown, async |path| server.get(path).await)

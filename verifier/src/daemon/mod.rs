@@ -132,7 +132,7 @@ impl Daemon {
 
     /// What the server shows, and whom it wakes.
     pub fn site(&self) -> Site {
-        let line = self.line.clone();
+        let (line, config) = (self.line.clone(), self.config.clone());
         let troubles = self.troubles.clone();
         let troubles = move || troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Site {
@@ -145,6 +145,7 @@ impl Daemon {
             wake: self.wake.clone(),
             health: Arc::new(troubles),
             uncovered: Arc::new(move |version| uncovered(&line, version)),
+            allowance: Arc::new(move || config.borrow().feed.requests_per_day),
         }
     }
 

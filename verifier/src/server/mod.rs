@@ -62,6 +62,9 @@ pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// Why nobody can rebuild a version yet, in one sentence; none if it can be tried.
 pub type Uncovered = Arc<dyn Fn(&Version) -> Option<String> + Send + Sync>;
 
+/// How many requests to python.org's API the operator allows in a day at present.
+pub type Allowance = Arc<dyn Fn() -> u32 + Send + Sync>;
+
 /// What the server shows, and whom it wakes.
 #[derive(Clone)]
 pub struct Site {
@@ -84,6 +87,8 @@ pub struct Site {
     pub health: Health,
     /// Asked before a request is taken.
     pub uncovered: Uncovered,
+    /// Asked for the status.
+    pub allowance: Allowance,
 }
 
 impl Site {

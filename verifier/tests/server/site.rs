@@ -106,6 +106,7 @@ impl Server {
                 let old = version.to_string() == UNCOVERED;
                 old.then(|| format!("no recipe covers {version}"))
             }),
+            allowance: Arc::new(|| 100),
         };
         change(&mut site);
         let shown = site.clone();
