@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one module that reads the environment")]
 
+mod elsewhere;
 mod mistake;
 mod reload;
 mod written;

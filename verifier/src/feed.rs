@@ -67,6 +67,18 @@ pub struct Announced {
     pub key: u64,
 }
 
+/// The downloads API is asked no more today. Nothing follows from it for any release.
+#[derive(Debug, thiserror::Error)]
+#[error("the day's requests to python.org's API are used up")]
+pub struct AllowanceUsedUp;
+
+impl AllowanceUsedUp {
+    /// Whether a job waits because of this: its release lacks nothing then.
+    pub fn is(reason: &str) -> bool {
+        reason == AllowanceUsedUp.to_string()
+    }
+}
+
 /// The published releases among `wanted`, with their files: one request for the list and one for
 /// each release. A version that is not announced is not in the answer.
 pub async fn announced(

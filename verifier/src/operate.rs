@@ -109,11 +109,13 @@ pub async fn export(config: Config, directory: &Path) -> anyhow::Result<ExitCode
         store: store.snapshot().await?,
         journals: daemon::journals(state),
         reports: daemon::reports(state),
+        elsewhere: config.elsewhere(),
         gate: Arc::new(Gate::new(&config.server)),
         settings: Arc::new(config.server.clone()),
         wake: Arc::default(),
         health: Arc::new(Vec::new),
         uncovered: Arc::new(|_| None),
+        allowance: Arc::new(move || config.feed.requests_per_day),
     };
     let (shown, server) = (site.shown(), Local::new(site));
     let done = export::export(directory, &shown, async |path| server.get(path).await)

@@ -133,18 +133,20 @@ impl Daemon {
 
     /// What the server shows, and whom it wakes.
     pub fn site(&self) -> Site {
-        let line = self.line.clone();
+        let (line, config) = (self.line.clone(), self.config.clone());
         let troubles = self.troubles.clone();
         let troubles = move || troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Site {
             store: self.line.store.clone(),
             journals: self.journals(),
             reports: self.reports(),
+            elsewhere: self.line.config.elsewhere(),
             settings: Arc::new(self.line.config.server.clone()),
             gate: self.gate.clone(),
             wake: self.wake.clone(),
             health: Arc::new(troubles),
             uncovered: Arc::new(move |version| uncovered(&line, version)),
+            allowance: Arc::new(move || config.borrow().feed.requests_per_day),
         }
     }
 

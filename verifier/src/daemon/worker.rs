@@ -10,7 +10,7 @@ use tokio::sync::watch as signal;
 use super::asking::{self, AllowanceUsedUp, Purpose, throttled};
 use super::{Daemon, beating, stopped};
 use crate::clock;
-use crate::feed;
+use crate::feed::{self, AllowanceUsedUp};
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::progress::Progress;

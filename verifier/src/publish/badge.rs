@@ -4,11 +4,11 @@
 use serde::Serialize;
 use shields::{BadgeParams, BadgeStyle, render_badge_svg};
 
+use super::pages::State;
 use super::site::{Caching, POLICY, Resource};
 use crate::queue::JobState;
-use crate::recipe::NotCovered;
 use crate::record::RecordStatus;
-use crate::store::{FileStanding, Standing, Store};
+use crate::store::{FileStanding, JobStanding, Standing, Store};
 use crate::version::Version;
 
 /// Behind the label.
@@ -129,13 +129,15 @@ fn concluded(status: RecordStatus, standing: &Standing) -> (String, Tone) {
 fn unconcluded(standing: &Standing) -> (String, Tone) {
     let job = standing.job.as_ref();
     let live = job.filter(|job| matches!(job.state, JobState::Queued | JobState::Running));
-    let (message, tone) = match live {
-        Some(job) if job.waiting.as_deref().is_some_and(NotCovered::is) => {
-            ("not checked", Tone::Unknown)
+    // A page says the same of it.
+    let state =
+        |job: &JobStanding| job.waiting.as_deref().map_or(State::Pending, State::of_waiting);
+    let (message, tone) = match live.map_or(State::NotChecked, state) {
+        State::Waiting => ("waiting", Tone::Running),
+        State::NotChecked => ("not checked", Tone::Unknown),
+        State::Pending | State::Pass | State::Fail | State::NotBuilt | State::Trouble => {
+            ("checking", Tone::Running)
         }
-        Some(job) if job.waiting.is_some() => ("waiting", Tone::Running),
-        Some(_) => ("checking", Tone::Running),
-        None => ("not checked", Tone::Unknown),
     };
     (message.to_owned(), tone)
 }

@@ -174,6 +174,7 @@ mod tests {
             ("/api/openapi.json", "api/openapi.json"),
             ("/api/v1/releases", "api/v1/releases/index.json"),
             ("/api/v1/releases/3.13.5", "api/v1/releases/3.13.5/index.json"),
+            ("/api/v1/records/1/reports", "api/v1/records/1/reports/index.json"),
             ("/releases/3.13.5", "releases/3.13.5/index.html"),
             ("/records/1", "records/1/index.html"),
             ("/records/1/definition.json", "records/1/definition.json"),

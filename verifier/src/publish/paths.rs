@@ -1,5 +1,6 @@
-//! Every path that is published and of which there is a finite number: what an export writes. Jobs
-//! are shown live, and lists go on by cursors: of those an export has the first part.
+//! Every path that an export writes: what is published and of which there is a finite number. Jobs
+//! and alarms are shown live: a copy has none of them, although its pages link to them. Lists go on
+//! by cursors and are narrowed by queries: a copy has the first part of the whole list.
 
 use super::site::Shown;
 use super::{pages, stored};
@@ -9,8 +10,8 @@ use crate::version::Version;
 /// Rows that are read at once.
 const ROWS: u32 = 1_000;
 
-/// The paths, in the order in which they are written: what is linked to before what links to it,
-/// so that somebody who copies the files meanwhile has no broken link.
+/// The paths, in the order in which they are written: what is linked to before what links to it.
+/// Somebody who copies the files meanwhile lacks nothing that the whole copy would have.
 pub async fn paths(shown: &Shown) -> anyhow::Result<Vec<String>> {
     let assets = pages::assets().iter().map(|asset| format!("/assets/{}", asset.name));
     let mut paths: Vec<String> = assets.collect();
@@ -50,6 +51,7 @@ async fn records(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
             let names = stored::names(&shown.reports, &row.id)?;
             let id = &row.id;
             paths.extend(names.iter().map(|name| format!("/records/{id}/reports/{name}")));
+            paths.push(format!("/api/v1/records/{id}/reports"));
             paths.push(format!("/api/v1/records/{id}"));
             paths.push(format!("/records/{id}/definition.json"));
             paths.push(format!("/records/{id}"));

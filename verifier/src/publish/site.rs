@@ -25,6 +25,9 @@ pub struct Shown {
     pub reports: PathBuf,
     /// Directory with one journal a job.
     pub journals: PathBuf,
+    /// What a command that repeats a verdict needs to look where this service looks: environment
+    /// variables with their values; none for python.org and the usual repository.
+    pub elsewhere: Vec<(&'static str, String)>,
 }
 
 impl Shown {

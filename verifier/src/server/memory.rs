@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 
 use super::answer::entity_tag;
-use crate::publish::site::Resource;
+use crate::publish::site::{Caching, Resource};
 
 /// All bodies and paths together.
 const BYTES_MAX: usize = 16 << 20;
@@ -23,8 +23,8 @@ pub struct Rendered {
     pub body: Bytes,
     /// The entity tag, as it stands in the headers.
     pub tag: String,
-    /// `Last-Modified`, in whole seconds since 1970; none if no fact with a time is in it.
-    pub modified: Option<i64>,
+    /// Since when it is what it is, in whole seconds since 1970; none if it may change at any time.
+    pub unchanged_since: Option<i64>,
 }
 
 impl Rendered {
@@ -53,7 +53,11 @@ impl Rendered {
         if let Some(at) = modified {
             put(header::LAST_MODIFIED, &httpdate::fmt_http_date(at.into()));
         }
-        Rendered { headers, body: body.into(), tag, modified: modified.map(Timestamp::as_second) }
+        // `Last-Modified` is the time of the newest fact. What a job waits for, or that an alarm is
+        // over, has none, and yet the body is another one then.
+        let unchanged_since =
+            modified.filter(|_| caching == Caching::Forever).map(Timestamp::as_second);
+        Rendered { headers, body: body.into(), tag, unchanged_since }
     }
 
     fn bytes(&self) -> usize {
@@ -105,7 +109,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::site::{Caching, POLICY};
+    use crate::publish::site::POLICY;
 
     fn answer(length: usize) -> Arc<Rendered> {
         let resource = Resource {

@@ -62,6 +62,9 @@ pub type Health = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// Why nobody can rebuild a version yet, in one sentence; none if it can be tried.
 pub type Uncovered = Arc<dyn Fn(&Version) -> Option<String> + Send + Sync>;
 
+/// How many requests to python.org's API the operator allows in a day at present.
+pub type Allowance = Arc<dyn Fn() -> u32 + Send + Sync>;
+
 /// What the server shows, and whom it wakes.
 #[derive(Clone)]
 pub struct Site {
@@ -72,6 +75,8 @@ pub struct Site {
     pub journals: PathBuf,
     /// Directory with one directory of reports a record.
     pub reports: PathBuf,
+    /// Environment variables for a command that looks where this service looks.
+    pub elsewhere: Vec<(&'static str, String)>,
     /// What the operator decides.
     pub settings: Arc<Settings>,
     /// Who may ask without a token; the operator may change that while the server runs.
@@ -82,6 +87,8 @@ pub struct Site {
     pub health: Health,
     /// Asked before a request is taken.
     pub uncovered: Uncovered,
+    /// Asked for the status.
+    pub allowance: Allowance,
 }
 
 impl Site {
@@ -92,6 +99,7 @@ impl Site {
             public_url: self.settings.public_url.clone(),
             reports: self.reports.clone(),
             journals: self.journals.clone(),
+            elsewhere: self.elsewhere.clone(),
         }
     }
 }

@@ -15,9 +15,6 @@ use crate::clock;
 use crate::queue::{Job, JobState};
 use crate::version::Version;
 
-/// Requests that python.org's API allows in a day.
-const API_REQUESTS_A_DAY: u32 = 100;
-
 /// The job `id`.
 pub async fn known_job(app: &App, id: &str) -> Result<Job, Problem> {
     let job = app.site.store.job(id).await?;
@@ -97,7 +94,7 @@ pub async fn status(State(app): Shared) -> Result<Json<Status>, Problem> {
             last_success: store.fact("feed.last_success").await?,
             next_check: store.fact("feed.next_check").await?,
             last_error: store.fact("feed.last_error").await?.filter(|error| !error.is_empty()),
-            requests_left: API_REQUESTS_A_DAY.saturating_sub(store.api_requests().await?),
+            requests_left: (app.site.allowance)().saturating_sub(store.api_requests().await?),
         },
         queue: QueueStatus { queued, running, parked, usual_duration_ms },
         alarms: store.alarms().await?.len(),

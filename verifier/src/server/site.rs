@@ -87,7 +87,8 @@ fn answer(rendered: &Rendered, asked: &HeaderMap) -> Response {
     response
 }
 
-/// Entity tags are exact and come first; a time has whole seconds (RFC 9110, section 13.2.2).
+/// Entity tags are exact and come first (RFC 9110, section 13.2.2). A time is believed only of what
+/// never changes; a server may ignore it otherwise (section 13.1.3).
 fn has_it(rendered: &Rendered, asked: &HeaderMap) -> bool {
     let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
     if let Some(known) = asked.get(header::IF_NONE_MATCH) {
@@ -95,8 +96,8 @@ fn has_it(rendered: &Rendered, asked: &HeaderMap) -> bool {
     }
     let since =
         text(header::IF_MODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(text).ok());
-    since.zip(rendered.modified).is_some_and(|(since, modified)| {
+    since.zip(rendered.unchanged_since).is_some_and(|(since, unchanged_since)| {
         let since = since.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).is_ok_and(|since| modified <= since)
+        i64::try_from(since.as_secs()).is_ok_and(|since| unchanged_since <= since)
     })
 }

@@ -132,6 +132,43 @@ async fn a_release_says_what_was_found_and_how_to_find_it_again() {
 }
 
 #[tokio::test]
+async fn a_release_without_a_record_shows_what_is_claimed_of_its_files() {
+    let world = World::full().await;
+    let [sha256, md5] = ["ab".repeat(32), "cd".repeat(16)];
+    let release = serde_json::json!({
+        "version": "3.14.6", "announced": "2025-06-11T17:00:00Z", "ignored": [],
+        "files": [
+            {
+                "name": "Python-3.14.6.tgz", "url": "https://www.python.org/f/Python-3.14.6.tgz",
+                "size": 30_123_456, "sha256": sha256, "md5": md5,
+            },
+            {
+                "name": "Python-3.14.6.tar.xz", "url": "ftp://x/", "size": null,
+                "sha256": null, "md5": null,
+            },
+        ],
+    });
+    world.store.learn_files(&serde_json::from_value(release).unwrap()).await.unwrap();
+    let page = world.page("/releases/3.14.6").await;
+    let link = "<a href=\"https://www.python.org/f/Python-3.14.6.tgz\" rel=\"noreferrer\">";
+    assert!(page.contains(link) && !page.contains("ftp://x/"), "{page}");
+    let shown = text(&page);
+    for expected in [
+        "What python.org claims of them. No record says anything of it so far.",
+        "Python-3.14.6.tgz not checked claimed size 30,123,456 bytes",
+        &format!("claimed SHA-256 {sha256} claimed MD5 {md5}"),
+        "Python-3.14.6.tar.xz not checked claimed size none claimed SHA-256 none claimed MD5 none",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    // A record says what it found, and that is shown instead.
+    world.store.append(&pass("3.14.6")).await.unwrap();
+    let judged = text(&world.page("/releases/3.14.6").await);
+    assert!(!judged.contains("claimed size"), "{judged}");
+    assert!(judged.contains("Python-3.14.6.tgz pass reproduced, bit for bit"), "{judged}");
+}
+
+#[tokio::test]
 async fn a_replayed_file_is_never_called_bit_for_bit() {
     let world = World::empty().await;
     world.store.append(&replayed("3.11.2")).await.unwrap();

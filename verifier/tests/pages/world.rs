@@ -48,6 +48,7 @@ impl World {
             public_url: self.public_url.clone(),
             reports: self.reports.clone(),
             journals: self.journals.clone(),
+            elsewhere: Vec::new(),
         };
         resource(&shown, path).await.unwrap()
     }

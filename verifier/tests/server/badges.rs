@@ -171,6 +171,45 @@ async fn trouble_of_ours_is_never_shown_as_the_releases() {
 }
 
 #[tokio::test]
+async fn only_a_release_that_lacks_something_is_said_to_wait_on_badge_and_page() {
+    let server = Server::start().await;
+    server.announce(&["3.14.0", "3.14.1", "3.14.2"]).await;
+    let due = "2999-01-01T00:00:00Z".parse().unwrap();
+    let used_up = "the day's requests to python.org's API are used up";
+    assert!(verifier::feed::AllowanceUsedUp::is(used_up));
+    for (version, reason, badge, state, class, word) in [
+        ("3.14.0", "the repository has no tag yet", "waiting", "waiting", "w", "Waiting"),
+        (
+            "3.14.1",
+            "no recipe covers 3.14.1: none",
+            "not checked",
+            "not checked",
+            "n",
+            "Not checked",
+        ),
+        ("3.14.2", used_up, "checking", "pending", "q", "Put off"),
+    ] {
+        let job = server.store.enqueue(&version.parse().unwrap(), Why::Release).await.unwrap();
+        let lease = server.store.claim("the test").await.unwrap().unwrap();
+        server.store.wait(&lease, reason, due).await.unwrap();
+        assert_eq!(says(&server, version).await, format!("CPython {version}: {badge}"));
+        let shown = format!("<span class=\"s {class}\">{state}</span>");
+        let page = server.get(&format!("/releases/{version}")).await.text;
+        assert!(page.contains(&format!("<h1>Python {version} {shown}</h1>")), "{page}");
+        let note = page.split_once(&format!("<p class=\"note {class}\">{word}: ")).map(|two| two.1);
+        assert!(note.is_some_and(|note| note.contains("Looked at again at")), "{page}");
+        let of_job = server.get(&format!("/jobs/{}", job.id)).await.text;
+        assert!(of_job.contains(&shown), "{of_job}");
+        let queue = server.get("/queue").await.text;
+        let row = queue.split("<tr>").find(|row| row.contains(&job.id)).unwrap();
+        assert!(row.contains(&shown), "{row}");
+        let overview = server.get("/").await.text;
+        let row = overview.split("<tr>").find(|row| row.contains(&job.id)).unwrap();
+        assert!(row.contains(&shown), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn a_badge_may_be_kept_for_minutes_and_is_shown_when_we_are_down() {
     let server = every_state().await;
     let keep = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=86400";
@@ -191,10 +230,8 @@ async fn a_badge_may_be_kept_for_minutes_and_is_shown_when_we_are_down() {
         };
         is_304(&ask("if-none-match", tag.to_owned()).await);
         is_304(&ask("if-none-match", format!("\"x\", W/{tag}")).await);
-        is_304(&ask("if-modified-since", modified.to_owned()).await);
-        let past = "Thu, 01 Jan 1970 00:00:00 GMT".to_owned();
-        assert_eq!(ask("if-modified-since", past).await.status, 200);
-        assert_eq!(ask("if-modified-since", "yesterday".to_owned()).await.status, 200);
+        // Not every change has a time: only the entity tag tells.
+        assert_eq!(ask("if-modified-since", modified.to_owned()).await.status, 200);
         // An entity tag that is known to be another one outweighs the time.
         let both = server.request(Method::GET, path).header("if-none-match", "\"x\"");
         assert_eq!(sent(both.header("if-modified-since", modified)).await.status, 200);
@@ -202,6 +239,46 @@ async fn a_badge_may_be_kept_for_minutes_and_is_shown_when_we_are_down() {
         assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
         assert_eq!((head.header("etag"), head.header("cache-control")), (tag, keep));
         assert_eq!(head.header("content-length"), first.text.len().to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_change_without_a_time_is_seen_by_who_asks_with_one() {
+    let server = every_state().await;
+    let path = "/badge/cpython/3.14.0.svg";
+    let first = server.get(path).await;
+    assert!(first.text.contains("checking"), "{}", first.text);
+    let again = async || {
+        let request = server.request(Method::GET, path);
+        sent(request.header("if-modified-since", first.header("last-modified"))).await
+    };
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    let reason = "the repository has no tag v3.14.0 yet";
+    server.store.wait(&lease, reason, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    let waiting = again().await;
+    assert_eq!(waiting.status, 200);
+    assert!(waiting.text.contains("waiting"), "{}", waiting.text);
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    server.store.park(&lease, "the disk is full", AlarmKind::JobParked).await.unwrap();
+    let parked = again().await;
+    assert_eq!(parked.status, 200);
+    assert!(parked.text.contains("not checked"), "{}", parked.text);
+}
+
+#[tokio::test]
+async fn a_report_never_changes_and_a_time_is_enough_to_ask_for_it() {
+    let server = Server::start().await;
+    let record = record("3.13.5");
+    server.store.append(&record).await.unwrap();
+    server.report(&record.id, "build.log", "made\n");
+    let path = format!("/records/{}/reports/build.log", record.id);
+    let first = server.get(&path).await;
+    let ask =
+        |since: &str| sent(server.request(Method::GET, &path).header("if-modified-since", since));
+    let same = ask(first.header("last-modified")).await;
+    assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
+    for other in ["Thu, 01 Jan 1970 00:00:00 GMT", "yesterday"] {
+        assert_eq!(ask(other).await.status, 200, "{other}");
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use verifier::publish::export::{Exported, export, file_of};
 use verifier::publish::paths::paths;
+use verifier::queue::Why;
 use verifier::record::RecordStatus;
-use verifier::server::Local;
+use verifier::server::{Local, Settings};
 
 use super::badges::every_state;
 use super::site::{Server, record};
@@ -87,12 +88,68 @@ async fn every_file_has_the_bytes_that_the_server_sends() {
         "api/v1/releases/3.14.1/index.json".to_owned(),
         "api/openapi.json".to_owned(),
         format!("api/v1/records/{id}/index.json"),
+        format!("api/v1/records/{id}/reports/index.json"),
         format!("records/{id}/reports/build.log"),
         format!("records/{id}/reports/f.difference.html"),
     ] {
         assert!(found.contains_key(&expected), "{expected}");
     }
     assert!(!found.keys().any(|name| name.contains(".half")));
+}
+
+/// What only a running service has; deploy/STATIC.md says so.
+const LIVE: [&str; 3] = ["/jobs/", "/api/v1/jobs", "/api/v1/alarms"];
+
+#[tokio::test]
+async fn every_link_of_a_copy_leads_to_a_file_of_it_or_to_what_is_said_to_be_missing() {
+    let server = Server::start().await;
+    server.announce(&["3.8.19", "3.8.20", "3.10.4", "3.14.0"]).await;
+    server.store.enqueue(&"3.14.0".parse().unwrap(), Why::Release).await.unwrap();
+    reported(&server).await;
+    let directory = tempfile::tempdir().unwrap();
+    run(&server, directory.path()).await.unwrap();
+    let found = files(directory.path());
+    let mut links = 0;
+    for (name, (_, _, bytes)) in found.iter().filter(|(name, _)| name.ends_with("index.html")) {
+        let page = String::from_utf8_lossy(bytes);
+        for link in page.split("href=\"/").skip(1) {
+            let path = format!("/{}", link.split(['"', '#']).next().unwrap());
+            let is_live = LIVE.iter().any(|live| path.starts_with(live));
+            assert!(is_live || found.contains_key(&file_of(&path)), "{name} links to {path}");
+            links += 1;
+        }
+    }
+    assert!(links > 50, "{links}");
+    let overview = String::from_utf8_lossy(&found["index.html"].2).into_owned();
+    let other = "3.8 (2, newest <a href=\"/releases/3.8.20\">3.8.20</a>)";
+    assert!(overview.contains(other), "{overview}");
+}
+
+#[tokio::test]
+async fn the_command_of_a_release_looks_where_this_service_looks() {
+    let directory = tempfile::tempdir().unwrap();
+    let usual = Server::start().await;
+    let other = Server::changed(Settings::default(), |site| {
+        site.elsewhere = vec![
+            ("VERBATIM_FEED__API", "https://mirror.example/api?a=b&c".to_owned()),
+            ("VERBATIM_SOURCE__REPOSITORY", "/srv/python's tags".to_owned()),
+            ("VERBATIM_FEED__FILES", "https://mirror.example/ftp".to_owned()),
+        ];
+    })
+    .await;
+    let before = "VERBATIM_FEED__API=&#39;https://mirror.example/api?a=b&#38;c&#39; \
+        VERBATIM_SOURCE__REPOSITORY=&#39;/srv/python&#39;\\&#39;&#39;s tags&#39; \
+        VERBATIM_FEED__FILES=https://mirror.example/ftp ";
+    for (server, before) in [(usual, ""), (other, before)] {
+        server.announce(&["3.13.5"]).await;
+        let page = server.get("/releases/3.13.5").await.text;
+        let command =
+            format!(">{before}verbatim verify 3.13.5 --report python-3.13.5-report</pre>");
+        assert!(page.contains(&command), "{page}");
+        run(&server, directory.path()).await.unwrap();
+        let copy = directory.path().join("releases/3.13.5/index.html");
+        assert_eq!(fs::read_to_string(copy).unwrap(), page);
+    }
 }
 
 #[tokio::test]
@@ -136,8 +193,8 @@ async fn nothing_of_others_is_replaced_or_removed() {
     fs::write(&beside, "of somebody else").unwrap();
     fs::remove_dir_all(server.site().reports.join(&id)).unwrap();
     let done = run(&server, directory.path()).await.unwrap();
-    // The record's page says that its report is not kept any more.
-    assert_eq!((done.written, done.removed), (1, 3));
+    // The record's page and the list of its report say that it is not kept any more.
+    assert_eq!((done.written, done.removed), (2, 3));
     assert!(!path(&format!("records/{id}/reports/build.log")).exists());
     assert!(beside.exists() && path("robots.txt").exists());
     // What is in the way stays, and is named.

@@ -1,7 +1,11 @@
 //! Single things, health and numbers; conditional requests; the OpenAPI document.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use reqwest::Method;
 use verifier::queue::Why;
+use verifier::server::Settings;
 use verifier::store::ApiRequest;
 
 use super::site::{Server, record, sent};
@@ -125,6 +129,27 @@ async fn status_and_metrics_say_what_the_store_holds() {
         assert!(metrics.text.lines().any(|found| found == line), "{line}: {}", metrics.text);
     }
     assert!(metrics.text.contains("verbatim_feed_age_seconds "));
+}
+
+#[tokio::test]
+async fn the_requests_that_are_left_are_those_of_the_allowance_that_holds_now() {
+    let allowance = Arc::new(AtomicU32::new(20));
+    let now = allowance.clone();
+    let server = Server::changed(Settings::default(), |site| {
+        site.allowance = Arc::new(move || now.load(Ordering::SeqCst));
+    })
+    .await;
+    let left = async || server.get("/api/v1/status").await.json()["feed"]["requests_left"].clone();
+    assert_eq!(left().await, 20);
+    for _ in 0..3 {
+        server.store.take_api_request(20).await.unwrap();
+    }
+    assert_eq!(left().await, 17);
+    // The operator changed it while the server runs.
+    allowance.store(250, Ordering::SeqCst);
+    assert_eq!(left().await, 247);
+    allowance.store(2, Ordering::SeqCst);
+    assert_eq!(left().await, 0);
 }
 
 #[tokio::test]

@@ -79,6 +79,11 @@ impl Server {
     }
 
     pub async fn with(settings: Settings) -> Server {
+        Server::changed(settings, |_| ()).await
+    }
+
+    /// One whose operator has said more than settings.
+    pub async fn changed(settings: Settings, change: impl FnOnce(&mut Site)) -> Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
@@ -88,10 +93,11 @@ impl Server {
         let reasons = Arc::new(Mutex::new(Vec::new()));
         let asked = reasons.clone();
         let wake = Arc::new(Notify::new());
-        let site = Site {
+        let mut site = Site {
             store: store.clone(),
             journals: journals.clone(),
             reports: reports.clone(),
+            elsewhere: Vec::new(),
             gate: Arc::new(Gate::new(&settings)),
             settings: Arc::new(settings),
             wake: wake.clone(),
@@ -100,7 +106,9 @@ impl Server {
                 let old = version.to_string() == UNCOVERED;
                 old.then(|| format!("no recipe covers {version}"))
             }),
+            allowance: Arc::new(|| 100),
         };
+        change(&mut site);
         let shown = site.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

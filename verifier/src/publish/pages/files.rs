@@ -15,7 +15,7 @@ use crate::record::{Record, RecordedArtifact, RecordedExplanation, SizedDigest, 
 /// Causes of one file.
 const CAUSES_MAX: usize = 40;
 /// Files and groups of evidence on one page. A release has two files.
-const FILES_MAX: usize = 64;
+pub const FILES_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 200;
 /// Files of a report that are listed.
 const REPORTS_MAX: usize = 256;

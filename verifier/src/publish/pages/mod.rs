@@ -6,6 +6,7 @@
 
 mod about;
 mod asset;
+mod claimed;
 mod embed;
 mod files;
 mod job;
@@ -86,7 +87,7 @@ pub async fn resource(shown: &Shown, parts: &[&str]) -> anyhow::Result<Option<Re
         ["releases", version] => {
             let Ok(version) = version.parse() else { return Ok(None) };
             let frame = frame(Here::Elsewhere).await?;
-            let page = release::release(store, &shown.reports, &frame, &version).await?;
+            let page = release::release(shown, &frame, &version).await?;
             let Some(page) = page else { return Ok(None) };
             page
         }

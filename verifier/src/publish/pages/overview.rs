@@ -29,8 +29,8 @@ struct Overview<'a> {
     queue: [String; 3],
     /// Series of which something was looked at or will be.
     watched: Vec<Series>,
-    /// The others: name, and how many releases.
-    others: Vec<(String, usize)>,
+    /// The others.
+    others: Vec<Series>,
     releases: usize,
     releases_more: u64,
     latest: Vec<Latest>,
@@ -101,7 +101,7 @@ pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
         },
         queue: store.queue_lengths().await?.map(|count| grouped(count.unsigned_abs())),
         watched,
-        others: others.into_iter().map(|series| (series.name, series.columns.len())).collect(),
+        others,
         releases: lines.len(),
         releases_more: total.saturating_sub(lines.len() as u64),
         latest: latest(&lines),

@@ -1,19 +1,19 @@
 //! `/releases/VERSION`: what is known of one release, and how to find it out again.
 
-use std::path::Path;
-
 use askama::Template;
 use jiff::Timestamp;
 
+use super::claimed::{ClaimedFile, claimed};
 use super::files::{EvidenceShown, FileShown, ReportFile, cut, evidence, files, reports};
 use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
 use super::state::State;
 use super::{Frame, Page, fact, newest};
 use crate::compare::Tier;
+use crate::publish::site::Shown;
 use crate::queue::{Job, JobState};
 use crate::record::{Record, RecordStatus, VerdictName};
-use crate::store::{LiveJob, ReleaseRow, Store, notice_of};
+use crate::store::{LiveJob, ReleaseRow, notice_of};
 use crate::version::Version;
 
 /// Unexplained paths of a file, and members that are not the tag's.
@@ -33,6 +33,11 @@ struct ReleasePage<'a> {
     notice: Option<String>,
     job: Option<JobShown>,
     found: Option<Found>,
+    /// Files, while no record says anything of them.
+    claimed: Vec<ClaimedFile>,
+    claimed_more: usize,
+    /// What the command needs before it.
+    elsewhere: String,
     history: Vec<HistoryShown>,
     history_more: bool,
     observations: Vec<ObservationShown>,
@@ -86,11 +91,11 @@ struct ObservationShown {
 
 /// The page of a release; none if nobody knows it.
 pub async fn release(
-    store: &Store,
-    directory: &Path,
+    shown: &Shown,
     frame: &Frame,
     version: &Version,
 ) -> anyhow::Result<Option<Page>> {
+    let store = &shown.store;
     let Some(row) = store.release_row(version).await? else { return Ok(None) };
     let record = store.newest_of(version).await?;
     let job = store.job_of(version).await?;
@@ -118,9 +123,14 @@ pub async fn release(
     });
     let mut found_in_it = None;
     if let Some(record) = &record {
-        let reports = reports(directory, &record.id).await?;
+        let reports = reports(&shown.reports, &record.id).await?;
         found_in_it = Some(found(record, &reports, PATHS_MAX));
     }
+    let document = match &record {
+        Some(_) => None,
+        None => store.release(version).await?,
+    };
+    let (claimed, claimed_more) = claimed(document.as_ref());
     let page = ReleasePage {
         frame,
         version: version.to_string(),
@@ -131,11 +141,24 @@ pub async fn release(
         notice: fact(store, &notice_of(version)).await?.map(|text| cut(&text)),
         job: job.map(job_shown),
         found: found_in_it,
+        claimed,
+        claimed_more,
+        elsewhere: variables(&shown.elsewhere),
         history: history.collect(),
         history_more,
         observations: observations.collect(),
     };
     Ok(Some(Page { html: page.render()?, modified }))
+}
+
+/// Environment variables as a shell takes them before a command, each with a blank after it.
+fn variables(variables: &[(&str, String)]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
+    let quoted = |value: &str| match !value.is_empty() && value.chars().all(plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', "'\\''")),
+    };
+    variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect()
 }
 
 /// What a record says, for the page of its release and its own.
@@ -257,7 +280,16 @@ pub(super) fn job_text(job: &Job) -> String {
         ),
         JobState::Queued => match (&job.waiting, &job.error) {
             (Some(waiting), _) => {
-                format!("Waiting: {}. Looked at again at {}.", cut(waiting), minute(job.due))
+                let word = match State::of_waiting(waiting) {
+                    State::NotChecked => "Not checked",
+                    State::Pending => "Put off",
+                    State::Waiting
+                    | State::Pass
+                    | State::Fail
+                    | State::NotBuilt
+                    | State::Trouble => "Waiting",
+                };
+                format!("{word}: {}. Looked at again at {}.", cut(waiting), minute(job.due))
             }
             (None, Some(error)) => {
                 format!("Trouble of ours, tried again at {}: {}", minute(job.due), cut(error))

@@ -1,6 +1,8 @@
 //! The states that a release can be seen in, each with a word, a shape and a meaning of its own.
 
+use crate::feed::AllowanceUsedUp;
 use crate::queue::JobState;
+use crate::recipe::NotCovered;
 use crate::store::LiveJob;
 
 /// What a page says of a release or of one file of it. A closed set.
@@ -48,12 +50,20 @@ impl State {
             JobState::Running => State::Pending,
             JobState::Parked => State::Trouble,
             JobState::Queued | JobState::Done | JobState::Cancelled => {
-                if job.waiting.is_some() {
-                    return State::Waiting;
+                if let Some(reason) = &job.waiting {
+                    return State::of_waiting(reason);
                 }
                 if job.error.is_some() { State::Trouble } else { State::Pending }
             }
         }
+    }
+
+    /// Of a job that waits for this reason. Only some reasons are about the release.
+    pub fn of_waiting(reason: &str) -> State {
+        if NotCovered::is(reason) {
+            return State::NotChecked;
+        }
+        if AllowanceUsedUp::is(reason) { State::Pending } else { State::Waiting }
     }
 
     /// Of the word that the store keeps for a record's status or a file's verdict.
