@@ -100,15 +100,17 @@ impl Store {
 
     /// Cancels a job that is not over, whoever wants it. None if there is no such job.
     pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
+        let mut writing = self.write().await?;
         sqlx::query(
             "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
              WHERE id = ? AND state IN ('queued', 'running', 'parked')",
         )
         .bind(clock::now_ms())
         .bind(id)
-        .execute(&self.writer)
+        .execute(&mut *writing)
         .await
         .context("cancel a job")?;
+        commit(writing, "cancel_job", "cancel a job").await?;
         self.job(id).await
     }
 
