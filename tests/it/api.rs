@@ -9,14 +9,14 @@ use std::process::{Child, Command};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Scene, leftovers, source};
-use verifier::observation::AlarmKind;
+use verifier::observation::{Alarm, AlarmKind};
 use verifier::queue::{Job, JobState, Why};
 use verifier::record::RecordStatus;
 use verifier::version::Version;
 
 use crate::scene;
 
-/// For each of the two runs.
+/// For each of the three runs.
 const SECONDS: u32 = 45;
 const EIGHT_DAYS_SECONDS: &str = "691200";
 
@@ -31,17 +31,24 @@ fn a_fuzzer_gets_no_answer_that_the_document_does_not_describe() {
     // Few enough that the limit is met, too.
     scene.set("server.requests_per_hour_each", 100);
     scene.set("server.requests_per_hour_total", 1_000);
-    let token = scene.run(&["token", "add", "fuzzer"]);
-    let token = token.exits(0).stdout.trim().to_owned();
+    let header = |scope: &str| {
+        let token = scene.run(&["token", "add", "--scope", scope, "fuzzer"]);
+        format!("Authorization: Bearer {}", token.exits(0).stdout.trim())
+    };
+    let (weak, strong) = (header("request"), header("operate"));
+    let alarm = alarms(&scene)[0].id;
     let known = scene.path("schemathesis.toml");
     fs::write(&known, configuration(&scene)).unwrap();
     let daemon = Daemon::start(&scene);
-    for authorization in [None, Some(format!("Authorization: Bearer {token}"))] {
+    for authorization in [None, Some(weak), Some(strong)] {
+        assert!(alarms(&scene).iter().any(|open| open.id == alarm), "no operator has cleared it");
         let mut command = Command::new(&schemathesis);
         command.arg("--config-file").arg(&known).args(["run", "--no-color"]);
         command.arg(format!("{}/api/openapi.json", daemon.base));
-        // A cursor that no answer had is refused, and no schema can say which those are.
-        command.args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"]);
+        // A cursor that no answer had is refused, and no schema can say which those are. A job that
+        // an operator cancels is shown as cancelled from then on: it is not gone.
+        let wrong = "positive_data_acceptance,use_after_free";
+        command.args(["--checks", "all", "--exclude-checks", wrong]);
         command.args(["--max-time", &SECONDS.to_string()]);
         // The same questions in every run, and nothing kept from an earlier one.
         command.args(["--seed", "1", "--generation-database", "none", "--continue-on-failure"]);
@@ -55,6 +62,7 @@ fn a_fuzzer_gets_no_answer_that_the_document_does_not_describe() {
         assert!(status.success(), "schemathesis found something, see above");
         assert!(jobs(&scene).len() > before, "none of its requests was taken");
     }
+    assert!(alarms(&scene).iter().all(|open| open.id != alarm), "an operator has cleared it");
     daemon.stop();
     leftovers::assert_none(&scene.state());
 }
@@ -88,7 +96,7 @@ fn lived_in() -> Scene {
     scene.run(&["serve", "--once"]).exits(0);
     let statuses: Vec<RecordStatus> = scene.records().iter().map(|record| record.status).collect();
     assert_eq!(statuses, [RecordStatus::Pass, RecordStatus::Fail, RecordStatus::NotBuilt]);
-    let alarms = scene.ask_store(|store| async move { store.alarms().await.unwrap() });
+    let alarms = alarms(&scene);
     assert!(alarms.iter().any(|alarm| alarm.kind == AlarmKind::FileChanged), "{alarms:?}");
     scene
 }
@@ -96,6 +104,10 @@ fn lived_in() -> Scene {
 fn jobs(scene: &Scene) -> Vec<Job> {
     let jobs = scene.ask_store(|store| async move { store.jobs(None, None, 9_999).await.unwrap() });
     jobs.into_iter().map(|(_, job)| job).collect()
+}
+
+fn alarms(scene: &Scene) -> Vec<Alarm> {
+    scene.ask_store(|store| async move { store.alarms().await.unwrap() })
 }
 
 /// Half of the ids, versions and digests that are asked for are some that the store has.
@@ -107,6 +119,7 @@ fn configuration(scene: &Scene) -> String {
     let artifacts = records.iter().flat_map(|record| &record.artifacts);
     let digests: Vec<String> =
         artifacts.map(|artifact| artifact.published.sha256.to_string()).collect();
+    let alarms: Vec<i64> = alarms(scene).iter().map(|alarm| alarm.id).collect();
     let records: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let version = source::VERSION;
     format!(
@@ -114,6 +127,7 @@ fn configuration(scene: &Scene) -> String {
 [dictionaries]
 jobs = {{ values = {jobs:?} }}
 records = {{ values = {records:?} }}
+alarms = {{ values = {alarms:?} }}
 digests = {{ values = {digests:?} }}
 versions = {{ values = ["{version}"] }}
 
@@ -126,6 +140,10 @@ versions = {{ values = ["{version}"] }}
 [[operations]]
 include-path-regex = "^/api/v1/jobs/"
 parameters = {{ "path.id" = {{ dictionary = "jobs", probability = 0.5 }} }}
+
+[[operations]]
+include-path-regex = "^/api/v1/alarms/"
+parameters = {{ "path.id" = {{ dictionary = "alarms", probability = 0.5 }} }}
 
 [[operations]]
 include-path-regex = "^/api/v1/records/"

@@ -256,6 +256,62 @@ fn a_feed_that_talks_nonsense_changes_nothing_that_is_known() {
 }
 
 #[test]
+fn a_list_that_is_shorter_than_before_changes_nothing_that_is_known() {
+    let scene = scene();
+    scene.announce("9.0.9", &[]);
+    scene.run(&["serve", "--once"]).exits(0);
+    scene.verify(&[]).exits(0);
+    let known = |scene: &Scene| {
+        let versions: [Version; 2] = ["9.0.9", source::VERSION].map(|text| text.parse().unwrap());
+        let known = scene.ask_store(|store| async move {
+            let [one, other] = versions;
+            (store.announced(&one).await.unwrap(), store.announced(&other).await.unwrap())
+        });
+        assert!(known.0.is_some() && known.1.is_some(), "{known:?}");
+        format!("{known:?}")
+    };
+    let before = known(&scene);
+    let all = scene.world.state().releases.clone();
+    for kept in &all {
+        scene.world.state().releases = vec![kept.clone()];
+        scene.run(&["serve", "--once"]).exits(0);
+        assert_eq!(known(&scene), before);
+    }
+    // And what is there again is not new.
+    scene.world.state().releases = all;
+    scene.run(&["serve", "--once"]).exits(0);
+    assert_eq!(known(&scene), before);
+    assert_eq!((jobs(&scene), alarms(&scene)), (Vec::new(), Vec::new()));
+    assert_eq!(scene.records().len(), 1);
+}
+
+#[test]
+fn a_feed_that_fails_for_long_makes_the_daemon_unready_until_it_is_read_again() {
+    let mut scene = scene();
+    scene.set("feed.interval", "300ms");
+    scene.set("feed.requests_per_day", 10_000);
+    scene.set("queue.lease", "2s");
+    let mut running = serve(&scene);
+    let address = address(&mut running);
+    let ready = || http(&address, "GET", "/readyz", "", "");
+    let is_open =
+        |scene: &Scene| alarms(scene).iter().any(|alarm| alarm.kind == AlarmKind::FeedStale);
+    wait_for(&scene, "ready", |_| ready().starts_with("HTTP/1.1 200"));
+    let list = "/api/v2/downloads/release/";
+    scene.world.state().fail(list, Fault::Status(500, Vec::new()), FOR_EVER);
+    wait_for(&scene, "its alarm", is_open);
+    wait_for(&scene, "unready", |_| {
+        let answer = ready();
+        let says_why = answer.contains("python.org was not read for too long")
+            && answer.contains("answered HTTP 500");
+        answer.starts_with("HTTP/1.1 503") && says_why
+    });
+    scene.world.state().faults.clear();
+    wait_for(&scene, "ready again", |scene| !is_open(scene) && ready().starts_with("HTTP/1.1 200"));
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
 fn the_days_requests_to_the_api_are_never_exceeded() {
     let mut scene = watched();
     scene.set("feed.requests_per_day", 5);

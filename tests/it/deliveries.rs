@@ -199,17 +199,35 @@ fn without_leave_no_address_of_the_machine_or_its_network_is_connected_to() {
 
 #[test]
 fn a_sender_that_dies_before_it_is_delivered_delivers_once() {
-    delivers_although_it_dies("deliver.before", 1);
+    delivers_although_it_dies("deliver.before", 1, Vec::new());
 }
 
 #[test]
 fn a_sender_that_dies_after_it_was_delivered_delivers_again_with_the_same_id() {
-    delivers_although_it_dies("deliver.after", 2);
+    delivers_although_it_dies("deliver.after", 2, Vec::new());
+}
+
+#[test]
+fn a_sender_that_dies_when_it_takes_a_delivery_delivers_once() {
+    delivers_although_it_dies("take_delivery.before", 1, Vec::new());
+    delivers_although_it_dies("take_delivery.after", 1, Vec::new());
+}
+
+#[test]
+fn a_sender_that_dies_when_it_notes_a_delivery_delivers_again_only_if_that_is_not_noted() {
+    delivers_although_it_dies("end_delivery.before", 2, Vec::new());
+    delivers_although_it_dies("end_delivery.after", 1, Vec::new());
+}
+
+#[test]
+fn a_sender_that_dies_when_it_notes_a_refusal_sends_again() {
+    delivers_although_it_dies("send_again.before", 2, vec![Reply::status(500)]);
+    delivers_although_it_dies("send_again.after", 2, vec![Reply::status(500)]);
 }
 
 #[track_caller]
-fn delivers_although_it_dies(point: &str, copies: usize) {
-    let receiver = Receiver::start(Vec::new());
+fn delivers_although_it_dies(point: &str, copies: usize, replies: Vec<Reply>) {
+    let receiver = Receiver::start(replies);
     let mut scene = watched();
     set(&mut scene, vec![to("chat", &receiver.url("/"))]);
     let mark = scene.path("mark");

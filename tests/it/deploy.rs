@@ -22,11 +22,21 @@ fn commands(section: &str) -> String {
     commands
 }
 
+/// Makes the directory for backups, because "Install" does: nothing else makes it.
+fn backups(scene: &Scene) -> PathBuf {
+    let makes = |line: &str| {
+        line.starts_with("sudo install -d -o verbatim ") && line.ends_with(" /var/backups/verbatim")
+    };
+    assert!(commands("Install").lines().any(makes), "backups have no directory");
+    let backups = scene.path("backups");
+    fs::create_dir_all(&backups).unwrap();
+    backups
+}
+
 /// Makes the programs of a machine that the commands name; of systemd and root there are none here.
 fn machine(scene: &Scene) -> PathBuf {
     let programs = scene.path("bin");
     fs::create_dir_all(&programs).unwrap();
-    fs::create_dir_all(scene.path("backups")).unwrap();
     drop(scene.command(&[]));
     let verbatim = format!(
         "exec {} --config {} --state {} \"$@\"",
@@ -58,7 +68,7 @@ fn machine(scene: &Scene) -> PathBuf {
 /// Runs the commands below `section`; the daemon, if one runs, ends when they tell it to.
 fn follow(scene: &Scene, section: &str, running: Option<Running>) -> Ran {
     let programs = machine(scene);
-    let backups = scene.path("backups").display().to_string();
+    let backups = backups(scene).display().to_string();
     let text = commands(section).replace("/var/backups/verbatim", &backups);
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let pid = scene.path("pid");

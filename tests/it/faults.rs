@@ -18,12 +18,22 @@ use crate::daemon::{
 };
 
 /// Met by every job.
-const ALWAYS: &[&str] = &["learn", "files", "tags", "claim", "reports", "settle"];
+const ALWAYS: &[&str] = &["api_request", "learn", "files", "tags", "claim", "reports", "settle"];
 /// Met where the test of the same name leads.
-const SOMETIMES: &[&str] =
-    &["observe", "request", "cancel", "release", "wait", "retry", "park", "give_up", "append"];
-/// Met in `webhook.rs` and `retention.rs`.
-const ELSEWHERE: &[&str] = &["deliver", "compress"];
+const SOMETIMES: &[&str] = &[
+    "observe",
+    "request",
+    "cancel",
+    "cancel_job",
+    "release",
+    "wait",
+    "retry",
+    "park",
+    "give_up",
+    "append",
+];
+/// Met in `deliveries.rs` and `retention.rs`.
+const ELSEWHERE: &[&str] = &["deliver", "take_delivery", "send_again", "end_delivery", "compress"];
 
 /// How a write is hit.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +271,36 @@ fn a_request_that_was_taken_back_comes_to_no_verdict() {
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
         let taken: serde_json::Value = serde_json::from_str(body).expect(&answer);
         let path = format!("/api/v1/requests/{}", taken["request"].as_str().unwrap());
+        let answer = http(&place, "DELETE", &path, &token, "");
+        assert!(!answer.starts_with("HTTP/1.1 200"), "{hit:?}: {answer}");
+        let mut running = hit.survive(&scene, &mark, running);
+        let cancelled = jobs(&scene)[0].state == JobState::Cancelled;
+        assert_eq!(cancelled, hit.persists(), "{hit:?}");
+        if hit.kills() {
+            place = address(&mut running);
+        }
+        let answer = http(&place, "DELETE", &path, &token, "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{hit:?}: {answer}");
+        assert_eq!(running.stop(), Some(0));
+        assert_eq!(jobs(&scene)[0].state, JobState::Cancelled);
+        assert_eq!(scene.records(), []);
+    }
+}
+
+#[test]
+fn a_job_that_an_operator_cancels_comes_to_no_verdict() {
+    for hit in Hit::all("cancel_job") {
+        let mut scene = impatient();
+        scene.only_step("sleep 600");
+        let added = scene.run(&["token", "add", "--scope", "operate", "on-call"]);
+        let token = added.exits(0).stdout.trim().to_owned();
+        let mark = hit.aim(&mut scene);
+        let mut running = serve(&scene);
+        let mut place = address(&mut running);
+        wait_for(&scene, "a job", |scene| {
+            jobs(scene).iter().any(|job| job.state == JobState::Running)
+        });
+        let path = format!("/api/v1/jobs/{}", jobs(&scene)[0].id);
         let answer = http(&place, "DELETE", &path, &token, "");
         assert!(!answer.starts_with("HTTP/1.1 200"), "{hit:?}: {answer}");
         let mut running = hit.survive(&scene, &mark, running);

@@ -158,6 +158,30 @@ fn one_module_each_touches_the_outside() {
 }
 
 #[test]
+fn every_transaction_of_the_store_is_committed_between_points() {
+    // What `fault.rs` says to have no points.
+    let pointless = [
+        "commit().await.context(trying)?",
+        "\"keep the webhooks\"",
+        "\"open an alarm\"",
+        "\"move what is due with the clock\"",
+        "\"queue a job\"",
+        "\"list the releases of the records\"",
+        "\"show a sign of life\"",
+    ];
+    let is_wrong = |line: &str| {
+        line.contains(".commit()") && !pointless.iter().any(|trying| line.contains(trying))
+    };
+    let room = |file: &Source| file.path.starts_with("verifier/src/store/");
+    let files: Vec<Source> = shipped().into_iter().filter(room).collect();
+    assert!(!files.is_empty());
+    assert_none(
+        "passes points",
+        files.iter().flat_map(|file| lines_where(file, is_wrong)).collect(),
+    );
+}
+
+#[test]
 fn the_compare_room_is_pure() {
     let impure = [
         "tokio",

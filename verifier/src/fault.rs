@@ -14,9 +14,34 @@ static HOOK: OnceLock<Hook> = OnceLock::new();
 /// Every write that has points: what python.org and its repository say, what people ask for, what
 /// a worker does with its job, a record that no job asked for, what webhooks are told, and
 /// byproducts that are compressed.
+///
+/// Without points is what comes to the same when it is done again, and is done again: by the next
+/// round or start (facts, an opened alarm, the configured webhooks, a sign of life, a job that we
+/// want ourselves), or by the operator who was not answered (a cleared alarm, a token). That the
+/// clock was set is not noted twice: at worst something is due at another time.
 pub const WRITES: &[&str] = &[
-    "learn", "files", "tags", "observe", "request", "cancel", "claim", "release", "wait", "retry",
-    "park", "reports", "settle", "give_up", "append", "deliver", "compress",
+    "api_request",
+    "learn",
+    "files",
+    "tags",
+    "observe",
+    "request",
+    "cancel",
+    "cancel_job",
+    "claim",
+    "release",
+    "wait",
+    "retry",
+    "park",
+    "reports",
+    "settle",
+    "give_up",
+    "append",
+    "deliver",
+    "take_delivery",
+    "send_again",
+    "end_delivery",
+    "compress",
 ];
 
 /// Passes the point before `write`.

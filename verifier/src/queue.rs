@@ -66,8 +66,22 @@ pub struct Job {
     pub waiting: Option<String>,
     /// The record that it ended in.
     pub record: Option<String>,
-    /// Its place in the queue, 1 is next; only while it is queued.
+    /// Its place in the queue, 1 is next; only while it is queued and does not wait for its release
+    /// or for another try.
     pub position: Option<u64>,
+}
+
+/// What decides when a job that is not over begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Queued, running or parked.
+    pub state: JobState,
+    /// When it began, if it runs.
+    pub started: Option<Timestamp>,
+    /// It does not begin before this time.
+    pub due: Timestamp,
+    /// It waits for its release or for another try, and does not keep the others from running.
+    pub is_held_up: bool,
 }
 
 /// The right of one worker to run one job. A later lease of the same job has a greater fence, and
@@ -162,6 +176,43 @@ impl JobState {
     }
 }
 
+impl From<&Job> for Turn {
+    fn from(job: &Job) -> Turn {
+        let is_held_up = job.waiting.is_some() || job.error.is_some();
+        Turn { state: job.state, started: job.started, due: job.due, is_held_up }
+    }
+}
+
+impl Turn {
+    /// Whether it has a place in the queue.
+    pub fn has_place(&self) -> bool {
+        self.state == JobState::Queued && !self.is_held_up
+    }
+}
+
+/// When each job may begin, if each takes as long as the last ones did: one that runs first, then
+/// those that are queued, in their order. It follows from when the one that runs began, and not
+/// from the time of day: the same queue gives the same times, which may have passed.
+pub fn expected_starts(turns: &[Turn], usual_ms: Option<i64>) -> Vec<Option<Timestamp>> {
+    let is_queued = |turn: &Turn| turn.state == JobState::Queued;
+    let Some(usual) = usual_ms.map(|usual| SignedDuration::from_millis(usual.max(0))) else {
+        // What is known is only when those that wait are looked at again.
+        let due = |turn: &Turn| (is_queued(turn) && turn.is_held_up).then_some(turn.due);
+        return turns.iter().map(due).collect();
+    };
+    let begun = turns.iter().filter(|turn| turn.state == JobState::Running);
+    let mut free = begun.filter_map(|turn| turn.started?.checked_add(usual).ok()).max();
+    let mut expected = Vec::with_capacity(turns.len());
+    for turn in turns {
+        let begins = is_queued(turn).then(|| free.map_or(turn.due, |free| free.max(turn.due)));
+        if turn.has_place() {
+            free = begins.and_then(|begins| begins.checked_add(usual).ok()).or(free);
+        }
+        expected.push(begins);
+    }
+    expected
+}
+
 /// When an operating error is tried again: `first` doubled with every attempt, at most four hours,
 /// and between half and all of that, so that many jobs do not come back at once. `fraction` is
 /// random, from 0 to 1.
@@ -206,6 +257,32 @@ mod tests {
             assert_eq!(retry_delay(first, attempts, 0.0).as_secs(), low);
             assert_eq!(retry_delay(first, attempts, 1.0).as_secs(), high);
         }
+    }
+
+    fn turn(state: JobState, due: &str) -> Turn {
+        let due = due.parse().unwrap();
+        let started = (state == JobState::Running).then_some(due);
+        Turn { started, ..Turn::from(&Job::sample(state, due)) }
+    }
+
+    #[test]
+    fn a_job_may_begin_when_those_before_it_are_done_and_its_time_has_come() {
+        let early = "2026-01-01T00:00:00Z";
+        let mut waiting = Job::sample(JobState::Queued, "2026-01-01T00:05:00Z".parse().unwrap());
+        waiting.waiting = Some("the repository has no tag v3.13.5 yet".to_owned());
+        let turns = [
+            turn(JobState::Running, "2026-01-01T00:10:00Z"),
+            Turn::from(&waiting),
+            turn(JobState::Queued, early),
+            turn(JobState::Queued, "2026-01-01T01:00:00Z"),
+            turn(JobState::Parked, early),
+        ];
+        let expect = ["00:12", "00:12", "01:00"]
+            .map(|time| Some(format!("2026-01-01T{time}:00Z").parse().unwrap()));
+        let expect = [&[None], expect.as_slice(), &[None]].concat();
+        assert_eq!(expected_starts(&turns, Some(120_000)), expect);
+        let due = Some(waiting.due);
+        assert_eq!(expected_starts(&turns, None), [None, due, None, None, None]);
     }
 
     #[test]

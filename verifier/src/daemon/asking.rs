@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use crate::clock;
 use crate::config;
+use crate::feed::AllowanceUsedUp;
 use crate::http::{Client, HttpError};
 use crate::line::Line;
 use crate::store::ApiRequest;
@@ -25,10 +26,6 @@ pub enum Purpose {
     /// What can wait.
     Rest,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the day's requests to python.org's API are used up")]
-pub struct AllowanceUsedUp;
 
 /// Asks python.org's API with a client that sends what was counted once.
 pub async fn ask<T>(

@@ -9,11 +9,11 @@ use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::watch as signal;
 
-use super::asking::{self, AllowanceUsedUp, Purpose, has_spare_requests, throttled};
+use super::asking::{self, Purpose, has_spare_requests, throttled};
 use super::glance::Glance;
 use super::{Daemon, files, stopped, unsigned};
 use crate::clock;
-use crate::feed;
+use crate::feed::{self, AllowanceUsedUp};
 use crate::observation::AlarmKind;
 
 /// Published files are looked at this often, a few at a time.
@@ -244,5 +244,25 @@ async fn note_next(daemon: &Daemon, wait: Duration) {
     let next = (clock::now() + wait).to_string();
     if let Err(error) = daemon.line.store.set_fact(NEXT_CHECK, &next).await {
         tracing::warn!("{error:#}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HttpError;
+
+    #[test]
+    fn waits_double_up_to_four_hours_and_a_wait_that_is_asked_for_holds() {
+        let half = Duration::from_secs(1_800);
+        let trouble = anyhow::anyhow!("no answer");
+        let minutes = |failures| wait_after(&trouble, half, failures).as_secs() / 60;
+        assert_eq!([1, 2, 3, 4, 99].map(minutes), [60, 120, 240, 240, 240]);
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(wait_after(&trouble, day, 1), day);
+        let url = "https://www.python.org/".parse().unwrap();
+        let throttled = HttpError::Throttled { url, retry_after_seconds: 7_200 }.into();
+        assert_eq!(wait_after(&throttled, half, 1).as_secs(), 7_200);
+        assert_eq!(wait_after(&throttled, day, 1), day);
     }
 }

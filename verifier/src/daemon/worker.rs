@@ -7,7 +7,7 @@ use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::watch as signal;
 
-use super::asking::{self, AllowanceUsedUp, Purpose, throttled};
+use super::asking::{self, Purpose, throttled};
 use super::{Daemon, beating, stopped};
 use crate::clock;
 use crate::feed::{self, AllowanceUsedUp};

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::records::change_row;
-use super::{ChangeRow, Store, name_of, named, time};
+use super::{ChangeRow, Store, commit, name_of, named, time};
 use crate::clock;
 use crate::webhook::Webhook;
 
@@ -96,6 +96,7 @@ impl Store {
         .context("look for a delivery")?;
         // Most looks find nothing, and do not ask for the right to write.
         let Some(seq) = due else { return Ok(None) };
+        let mut writing = self.write().await?;
         let taken = sqlx::query(
             "UPDATE deliveries SET attempts = attempts + 1, due_ms = ?
              WHERE seq = ? AND state = 'due' AND due_ms <= ?",
@@ -103,12 +104,13 @@ impl Store {
         .bind(now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)))
         .bind(seq)
         .bind(now)
-        .execute(&self.writer)
+        .execute(&mut *writing)
         .await
         .context("take a delivery")?;
         if taken.rows_affected() == 0 {
             return Ok(None);
         }
+        commit(writing, "take_delivery", "take a delivery").await?;
         let query = format!("{DELIVERY} WHERE deliveries.seq = ?");
         let row = sqlx::query(sqlx::AssertSqlSafe(query))
             .bind(seq)
@@ -121,14 +123,15 @@ impl Store {
     /// It did not arrive: it is sent again at `due`.
     pub async fn send_again(&self, seq: i64, answer: &str, due: Timestamp) -> anyhow::Result<()> {
         let query = "UPDATE deliveries SET answer = ?, due_ms = ? WHERE seq = ? AND state = 'due'";
+        let mut writing = self.write().await?;
         sqlx::query(query)
             .bind(answer)
             .bind(due.as_millisecond())
             .bind(seq)
-            .execute(&self.writer)
+            .execute(&mut *writing)
             .await
             .context("note how a delivery went")?;
-        Ok(())
+        commit(writing, "send_again", "note how a delivery went").await
     }
 
     /// It arrived, or it is given up.
@@ -140,15 +143,16 @@ impl Store {
     ) -> anyhow::Result<()> {
         let query = "UPDATE deliveries SET state = ?, answer = ?, finished_ms = ?
             WHERE seq = ? AND state = 'due'";
+        let mut writing = self.write().await?;
         sqlx::query(query)
             .bind(name_of(&state)?)
             .bind(answer)
             .bind(clock::now_ms())
             .bind(seq)
-            .execute(&self.writer)
+            .execute(&mut *writing)
             .await
             .context("note how a delivery went")?;
-        Ok(())
+        commit(writing, "end_delivery", "note how a delivery went").await
     }
 
     /// Deliveries before the place `before`, newest first.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, SqliteExecutor, Transaction};
 
-use super::{Store, name_of, named, time};
+use super::{Store, commit, name_of, named, time};
 use crate::clock;
 use crate::evidence::{CheckOutcome, Evidence};
 use crate::observation::{Alarm, AlarmKind, Observation, ObservationKind};
@@ -105,7 +105,7 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("count a request")?;
-        writing.commit().await.context("count a request")?;
+        commit(writing, "api_request", "count a request").await?;
         Ok(true)
     }
 

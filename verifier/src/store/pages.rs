@@ -6,7 +6,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::records::artifact_row;
-use super::{ArtifactRow, Store};
+use super::{ArtifactRow, Store, time};
+use crate::queue::{JobState, Turn};
 
 /// How much there ever was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +44,18 @@ impl Store {
         Ok([row.try_get("queued")?, row.try_get("running")?, row.try_get("parked")?])
     }
 
-    /// The queued jobs' ids, in the order in which they run.
-    pub async fn queued(&self) -> anyhow::Result<Vec<String>> {
-        sqlx::query_scalar(
-            "SELECT id FROM jobs
-             WHERE state IN ('queued', 'running', 'parked') AND state = 'queued'
-             ORDER BY class, place",
+    /// The ids and turns of the jobs that run or are queued, in the order in which they run.
+    pub async fn turns(&self) -> anyhow::Result<Vec<(String, Turn)>> {
+        let rows = sqlx::query(
+            "SELECT id, state, started_ms, due_ms,
+                 waiting IS NOT NULL OR error IS NOT NULL AS is_held_up
+             FROM jobs WHERE state IN ('queued', 'running', 'parked') AND state != 'parked'
+             ORDER BY state = 'queued', class, place",
         )
         .fetch_all(&self.readers)
         .await
-        .context("list the queue")
+        .context("list the queue")?;
+        rows.iter().map(turn).collect()
     }
 
     /// The median time that the last twenty jobs took, in milliseconds; none before the first.
@@ -130,6 +133,18 @@ impl Store {
         .context("count the releases")?;
         rows.iter().map(|row| Ok((row.try_get("status")?, row.try_get("count")?))).collect()
     }
+}
+
+fn turn(row: &SqliteRow) -> anyhow::Result<(String, Turn)> {
+    let started: Option<i64> = row.try_get("started_ms")?;
+    let state: String = row.try_get("state")?;
+    let turn = Turn {
+        state: JobState::named(&state).with_context(|| format!("{state:?} is no job state"))?,
+        started: started.map(time).transpose()?,
+        due: time(row.try_get("due_ms")?)?,
+        is_held_up: row.try_get("is_held_up")?,
+    };
+    Ok((row.try_get("id")?, turn))
 }
 
 fn placed(row: &SqliteRow) -> anyhow::Result<((i64, i64), ArtifactRow)> {

@@ -13,10 +13,12 @@ use crate::version::Version;
 // Where jobs in one state are looked for, the condition of the index on live jobs, or on those that
 // are over, stands beside, word for word: otherwise SQLite reads every job that ever was.
 const JOB: &str = "SELECT *, NULL AS position FROM jobs WHERE id = ?";
+// A job has a place where `Turn::has_place` says so.
 const PLACED_JOB: &str = "SELECT *,
-    CASE state WHEN 'queued' THEN (
+    CASE WHEN state = 'queued' AND waiting IS NULL AND error IS NULL THEN (
         SELECT COUNT(*) + 1 FROM jobs AS other
         WHERE other.state IN ('queued', 'running', 'parked') AND other.state = 'queued'
+        AND other.waiting IS NULL AND other.error IS NULL
         AND (other.class, other.place) < (jobs.class, jobs.place)
     ) END AS position FROM jobs WHERE id = ?";
 
@@ -98,15 +100,17 @@ impl Store {
 
     /// Cancels a job that is not over, whoever wants it. None if there is no such job.
     pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
+        let mut writing = self.write().await?;
         sqlx::query(
             "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
              WHERE id = ? AND state IN ('queued', 'running', 'parked')",
         )
         .bind(clock::now_ms())
         .bind(id)
-        .execute(&self.writer)
+        .execute(&mut *writing)
         .await
         .context("cancel a job")?;
+        commit(writing, "cancel_job", "cancel a job").await?;
         self.job(id).await
     }
 
@@ -169,8 +173,9 @@ impl Store {
     /// Jobs that are not over, in the order in which they run: running, queued, parked.
     pub async fn live_jobs(&self, limit: u32) -> anyhow::Result<Vec<Job>> {
         let rows = sqlx::query(
-            "SELECT *, CASE state WHEN 'queued' THEN SUM(state = 'queued') OVER (
-                 ORDER BY class, place ROWS UNBOUNDED PRECEDING) END AS position
+            "SELECT *, CASE WHEN state = 'queued' AND waiting IS NULL AND error IS NULL
+                 THEN SUM(state = 'queued' AND waiting IS NULL AND error IS NULL) OVER (
+                     ORDER BY class, place ROWS UNBOUNDED PRECEDING) END AS position
              FROM jobs WHERE state IN ('queued', 'running', 'parked')
              ORDER BY state = 'parked', state = 'queued', class, place LIMIT ?",
         )
@@ -190,7 +195,8 @@ pub(super) async fn want(
 ) -> anyhow::Result<String> {
     let base = (why != Why::Request).then_some(why.class());
     let now = clock::now_ms();
-    // A parked job is tried again at once: somebody asks for it now.
+    // A parked job is tried again at once: somebody asks for it now. What is tried again at once
+    // has its place in the queue, and its last trouble no longer holds it up.
     let live: Option<String> = sqlx::query_scalar(
         "UPDATE jobs SET
              place = CASE WHEN ?1 < class THEN (
@@ -201,6 +207,8 @@ pub(super) async fn want(
              base_class = CASE WHEN ?2 IS NULL THEN base_class
                  ELSE MIN(COALESCE(base_class, ?2), ?2) END,
              due_ms = CASE WHEN ?1 <= 1 AND waiting IS NULL THEN ?3 ELSE due_ms END,
+             error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
+                 THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
              first_error_ms = CASE state WHEN 'parked' THEN NULL ELSE first_error_ms END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END

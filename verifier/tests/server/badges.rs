@@ -259,7 +259,7 @@ async fn a_change_without_a_time_is_seen_by_who_asks_with_one() {
     assert_eq!(waiting.status, 200);
     assert!(waiting.text.contains("waiting"), "{}", waiting.text);
     let lease = server.store.claim("the test").await.unwrap().unwrap();
-    server.store.park(&lease, "the disk is full", AlarmKind::JobParked).await.unwrap();
+    server.store.park(&lease, "the disk is full").await.unwrap();
     let parked = again().await;
     assert_eq!(parked.status, 200);
     assert!(parked.text.contains("not checked"), "{}", parked.text);

@@ -187,6 +187,41 @@ async fn operators_clear_alarms_and_cancel_any_job() {
 }
 
 #[tokio::test]
+async fn a_release_that_waits_stands_before_nobody() {
+    let server = Server::open().await;
+    server.announce(&["3.13.5", "3.13.6"]).await;
+    server.store.enqueue(&"3.13.4".parse().unwrap(), Why::Release).await.unwrap();
+    server.settle("3.13.4").await;
+    server.store.enqueue(&"3.13.6".parse().unwrap(), Why::Release).await.unwrap();
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    let due = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(6);
+    server.store.wait(&lease, "no recipe covers it", due).await.unwrap();
+    let asked = sent(server.ask("3.13.5")).await;
+    assert_eq!(asked.header("retry-after"), "5");
+    assert_eq!(asked.json()["position"], 1);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(5);
+    let begins = |job: &serde_json::Value| {
+        job["expected_start"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap()
+    };
+    assert!(begins(&asked.json()) < soon);
+    let shown = server.get(asked.header("location")).await.json();
+    assert_eq!((&shown["position"], begins(&shown) < soon), (&1.into(), true));
+    let waits = server.get(&format!("/api/v1/jobs/{}", lease.job)).await;
+    assert_eq!(waits.header("retry-after"), "300");
+    let waits = waits.json();
+    assert_eq!((waits["position"].as_u64(), begins(&waits) > soon), (None, true));
+    let page = server.get("/queue").await.text;
+    assert!(page.contains("<td>1</td>") && !page.contains("<td>2</td>"), "{page}");
+    // What is tried again at once, because somebody asks for it, has its place again.
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    server.store.retry(&lease, "trouble", due).await.unwrap();
+    let live = server.store.live_jobs(9).await.unwrap();
+    assert!(live.len() == 2 && live.iter().all(|job| job.position.is_none()), "{live:?}");
+    let (_, job) = server.store.request(&lease.version, "somebody else").await.unwrap();
+    assert_eq!((job.position, job.due < soon), (Some(1), true));
+}
+
+#[tokio::test]
 async fn who_waits_is_told_the_place_and_when_to_look_again() {
     let server = Server::open().await;
     server.announce(&["3.13.5", "3.13.6"]).await;

@@ -142,7 +142,7 @@ async fn the_requests_that_are_left_are_those_of_the_allowance_that_holds_now() 
     let left = async || server.get("/api/v1/status").await.json()["feed"]["requests_left"].clone();
     assert_eq!(left().await, 20);
     for _ in 0..3 {
-        server.store.take_api_request(20).await.unwrap();
+        server.store.take_api_request(ApiRequest::List, 20).await.unwrap();
     }
     assert_eq!(left().await, 17);
     // The operator changed it while the server runs.

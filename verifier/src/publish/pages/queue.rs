@@ -1,14 +1,14 @@
 //! `/queue`: what runs, what waits and for what, and when each may begin.
 
 use askama::Template;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::files::cut;
 use super::markup::{Moment, duration};
 use super::state::State;
 use super::{Frame, Page, newest};
 use crate::compare::report::grouped;
-use crate::queue::{Job, JobState, Why};
+use crate::queue::{Job, JobState, Turn, Why, expected_starts};
 use crate::store::{LiveJob, Store};
 
 /// Jobs that are not over, in one page.
@@ -60,7 +60,8 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let modified = newest(
         jobs.iter().chain(&done).flat_map(|job| [Some(job.created), job.started, job.finished]),
     );
-    let live = expected(&jobs, usual);
+    let turns: Vec<Turn> = jobs.iter().map(Turn::from).collect();
+    let live = expected_starts(&turns, usual);
     let [queued, running, parked] = lengths.map(i64::unsigned_abs);
     let page = QueuePage {
         frame,
@@ -73,38 +74,6 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
         done: done.into_iter().map(done_shown).collect(),
     };
     Ok(Page { html: page.render()?, modified })
-}
-
-/// When each job may begin, if each takes as long as the last ones did. It follows from when the
-/// one that runs began, and not from the time of day: the same queue gives the same page.
-fn expected(jobs: &[Job], usual_ms: Option<i64>) -> Vec<Option<Timestamp>> {
-    let Some(usual) = usual_ms.map(|usual| SignedDuration::from_millis(usual.max(0))) else {
-        // What is known is only when those that wait are looked at again.
-        let due = |job: &Job| (is_queued(job) && is_held_up(job)).then_some(job.due);
-        return jobs.iter().map(due).collect();
-    };
-    let begun = jobs.iter().filter(|job| job.state == JobState::Running);
-    let mut free = begun.filter_map(|job| job.started?.checked_add(usual).ok()).max();
-    let mut expected = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let begins =
-            (job.state == JobState::Queued).then(|| free.map_or(job.due, |free| free.max(job.due)));
-        // A job that waits for something does not keep the others from running.
-        if !is_held_up(job) {
-            free = begins.and_then(|begins| begins.checked_add(usual).ok()).or(free);
-        }
-        expected.push(begins);
-    }
-    expected
-}
-
-fn is_queued(job: &Job) -> bool {
-    job.state == JobState::Queued
-}
-
-/// It waits for something, or for another try.
-fn is_held_up(job: &Job) -> bool {
-    job.waiting.is_some() || job.error.is_some()
 }
 
 fn shown(job: &Job, expected: Option<Timestamp>) -> JobShown {
@@ -152,36 +121,5 @@ pub(super) fn why(why: Why) -> &'static str {
         Why::Request => "somebody asked",
         Why::Recheck => "an input changed",
         Why::Backfill => "older than this service",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(state: JobState, due: &str) -> Job {
-        let due = due.parse().unwrap();
-        let started = (state == JobState::Running).then_some(due);
-        Job { started, ..Job::sample(state, due) }
-    }
-
-    #[test]
-    fn a_job_may_begin_when_those_before_it_are_done_and_its_time_has_come() {
-        let early = "2026-01-01T00:00:00Z";
-        let mut waiting = job(JobState::Queued, "2026-01-01T00:05:00Z");
-        waiting.waiting = Some("the repository has no tag v3.13.5 yet".to_owned());
-        let jobs = [
-            job(JobState::Running, "2026-01-01T00:10:00Z"),
-            waiting,
-            job(JobState::Queued, early),
-            job(JobState::Queued, "2026-01-01T01:00:00Z"),
-            job(JobState::Parked, early),
-        ];
-        let minutes = |at: Option<Timestamp>| at.map(|at| Moment::new(at).minute);
-        let expect = ["00:12", "00:12", "01:00"].map(|t| Some(format!("2026-01-01 {t} UTC")));
-        let found: Vec<_> = expected(&jobs, Some(120_000)).into_iter().map(minutes).collect();
-        assert_eq!(found, [&[None], expect.as_slice(), &[None]].concat());
-        let due = Some(jobs[1].due);
-        assert_eq!(expected(&jobs, None), [None, due, None, None, None]);
     }
 }
