@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use tests::{Ran, Scene, source};
 use verifier::queue::JobState;
 use verifier::record::{Record, RecordStatus};
+use verifier::world::Announcement;
 
 use crate::daemon::{self, Running};
 use crate::scene;
@@ -190,11 +191,13 @@ fn who_waits_is_told_where_and_for_what_and_can_take_it_back() {
     // From now on it is known how long a job usually takes.
     request(&scene, &[source::VERSION]).exits(0);
     assert_eq!(running.stop(), Some(0));
-    scene.announce("9.0.9", &[]);
+    // So old that it is no news: nobody wants it verified but who asks.
+    let (other, date) = ("9.0.9".parse().unwrap(), "2025-01-15T18:00:00Z");
+    scene.world.announce(&Announcement { version: &other, date, files: &[] }).unwrap();
     scene.only_step("echo it has begun; sleep 600");
     let running = start(&scene);
     daemon::wait_for(&scene, "the list", |scene| {
-        let other = "9.0.9".parse().unwrap();
+        let other = other.clone();
         scene.ask_store(|store| async move { store.announced(&other).await.unwrap().is_some() })
     });
     let mut first = Following::start(&scene, source::VERSION);

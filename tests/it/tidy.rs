@@ -127,7 +127,8 @@ fn one_module_each_touches_the_outside() {
         ("reads arguments", &["env::args", "try_parse()"], &["cli.rs"]),
         ("reads the environment", &["env::var", "env::vars"], &["config.rs"]),
         ("asks the feed", &["feed::announced("], &["line.rs"]),
-        ("watches the feed", &["feed::releases("], &["daemon/watch.rs"]),
+        ("watches the feed", &["feed::releases"], &["daemon/watch.rs"]),
+        ("counts requests", &["take_api_request("], &["daemon/asking.rs", "store/"]),
         (
             "works the queue off",
             &["store.claim(", "store.settle("],
