@@ -31,6 +31,9 @@ const INCOMPLETE_WAIT_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Recipes change with the program, whose start looks at what waits, or by an operator's hand.
 const RECIPE_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
+/// An attempt that has settled its job is over so soon.
+const SETTLED_MAX: Duration = Duration::from_secs(5);
+
 /// Takes jobs until it is told to stop.
 pub async fn work(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let worker = uuid::Uuid::now_v7().to_string();
@@ -95,7 +98,7 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
     let line = Line { progress: Progress::to_journal(journal.clone()), ..daemon.line.clone() };
     let ended = tokio::select! {
         result = verified(&line, daemon, lease) => result.map_err(|error| paused(&error, daemon)),
-        _ = beating(daemon, lease) => Err(Pause::Lost),
+        () = lost(daemon, lease) => Err(Pause::Lost),
         () = stopped(stop) => {
             journal.write(Kind::State, "stopped: it runs again");
             if let Err(error) = daemon.line.store.put_back(lease).await {
@@ -114,6 +117,14 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
             tracing::info!(parent: &span, "{}", pause_of.text());
             pause(daemon, lease, pause_of).await;
         }
+    }
+}
+
+/// Returns when the lease is lost, and the attempt has had time to end that ended the lease itself.
+async fn lost(daemon: &Daemon, lease: &Lease) {
+    beating(daemon, lease).await;
+    if daemon.line.store.is_last(lease).await.unwrap_or(false) {
+        tokio::time::sleep(SETTLED_MAX).await;
     }
 }
 

@@ -65,6 +65,16 @@ impl Store {
         writing.commit().await.context("show a sign of life")
     }
 
+    /// Whether nobody else has had the job since, or cancelled it.
+    pub async fn is_last(&self, lease: &Lease) -> anyhow::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND fence = ?)")
+            .bind(&lease.job)
+            .bind(lease.fence)
+            .fetch_one(&self.readers)
+            .await
+            .context("look at a job")
+    }
+
     /// Puts the job back as it was: this worker is told to stop.
     pub async fn put_back(&self, lease: &Lease) -> anyhow::Result<()> {
         let mut writing = self.write().await?;
