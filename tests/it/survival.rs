@@ -46,6 +46,32 @@ fn sigterm_at_any_stage_of_a_job_ends_it_soon_and_the_job_resumes() {
 }
 
 #[test]
+fn a_kill_at_any_stage_of_a_job_loses_and_doubles_nothing() {
+    let stages =
+        ["running", "fetch Python", "fetch tag", "was packed", "rebuild: export", "compare"];
+    for stage in stages {
+        let scene = watched();
+        let running = serve(&scene);
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while !live_journal(&scene).contains(stage) {
+            assert!(Instant::now() < give_up, "{stage} did not begin");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        running.signal(Signal::SIGKILL);
+        drop(running);
+        scene.run(&["serve", "--once"]).exits(0);
+        assert_one_verdict(&scene, RecordStatus::Pass);
+        assert_eq!(leftovers::of(&scene.state()), [""; 0], "{stage}");
+    }
+}
+
+/// What the journals say, read without the store.
+fn live_journal(scene: &Scene) -> String {
+    let files = fs::read_dir(scene.state().join("jobs")).into_iter().flatten().flatten();
+    files.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect()
+}
+
+#[test]
 fn a_worker_back_from_the_dead_cannot_record() {
     let scene = watched();
     let slow =
