@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rebuilder::Digest;
 use sqlx::{Connection, Executor, SqliteConnection};
+
 use verifier::feed::Announced;
-use verifier::observation::ObservationKind;
-use verifier::queue::Why;
+use verifier::observation::{AlarmKind, ObservationKind};
+use verifier::queue::{Settled, Why};
+use verifier::record::RecordStatus;
 use verifier::source::TagMove;
 use verifier::store::Store;
+use verifier::version::Version;
 
 use super::site::record;
 
@@ -109,6 +113,32 @@ async fn a_tag_that_a_worker_sees_moved_is_observed_once() {
     let [(_, seen)] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!((seen.kind, seen.artifact.as_deref()), (ObservationKind::TagMoved, Some("v3.1.1")));
     assert_eq!(store.alarms().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_rebuilds_that_do_not_agree_are_an_alarm_and_the_second_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let version: Version = "3.13.5".parse().unwrap();
+    let different = |text: &str| {
+        let mut record = record("3.13.5");
+        record.status = RecordStatus::Fail;
+        let rebuilt = record.artifacts[0].rebuilt.as_mut().unwrap();
+        rebuilt.sha256 = Digest::of(text.as_bytes());
+        record
+    };
+    let verdicts = |one, other| [different(one), different(other)];
+    for (verdicts, alarms) in [(verdicts("one", "one"), 0), (verdicts("one", "other"), 1)] {
+        store.enqueue(&version, Why::Request).await.unwrap();
+        for (record, settled) in verdicts.iter().zip([Settled::Confirm, Settled::Recorded]) {
+            let lease = store.claim("test").await.unwrap().unwrap();
+            assert_eq!(store.settle(&lease, record).await.unwrap(), settled);
+        }
+        assert_eq!(store.newest_of(&version).await.unwrap().unwrap().id, verdicts[1].id);
+        let open = store.alarms().await.unwrap();
+        let open = open.iter().filter(|alarm| alarm.kind == AlarmKind::RebuildUnstable);
+        assert_eq!(open.count(), alarms);
+    }
 }
 
 #[tokio::test]
