@@ -194,7 +194,7 @@ fn records_are_never_changed_or_deleted() {
         "UPDATE artifacts SET verdict = 'different'",
         "DELETE FROM artifacts",
         "INSERT OR REPLACE INTO artifacts \
-         SELECT seq, place, name, 'different', tier, published, 1, rebuilt FROM artifacts",
+         SELECT seq, place, name, 'different', tier, published, 1, rebuilt, 0 FROM artifacts",
         "INSERT OR REPLACE INTO records (rowid, id, version, status, finished, document) \
          SELECT rowid, 'other', version, 'fail', finished, '{}' FROM records",
     ] {

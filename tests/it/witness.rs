@@ -124,7 +124,8 @@ fn a_disagreement_is_an_alarm_until_nothing_disagrees() {
     scene.set("feed.since", "2025-01-01");
     keeps(&scene, &format!("{}  {TGZ}\n", "0".repeat(64)));
     scene.run(&["serve", "--once"]).exits(0);
-    assert_eq!(scene.records().len(), 1);
+    let records = scene.records();
+    let [disagreeing] = records.as_slice() else { panic!("{} records", records.len()) };
     let alarms = || scene.ask_store(|store| async move { store.alarms().await.unwrap() });
     let open = alarms();
     let [alarm] = open.as_slice() else { panic!("{open:#?}") };
@@ -136,10 +137,12 @@ fn a_disagreement_is_an_alarm_until_nothing_disagrees() {
     let disagrees = |kind: ObservationKind| kind == ObservationKind::ClaimDisagrees;
     assert_eq!(observed.iter().filter(|(_, one)| disagrees(one.kind)).count(), 1, "{observed:#?}");
 
-    // A witness who cannot be asked any more clears nothing.
+    // A witness who disagreed and cannot be asked any more clears nothing, and lets nothing pass.
     scene.world.state().fail("/list", Fault::Status(404, Vec::new()), 1);
-    scene.verify(&[]).exits(0);
-    assert_eq!(alarms().len(), 1);
+    let refused = scene.verify(&[]).exits(2).stderr.clone();
+    let sentence = format!("witness of {TGZ} disagreed in record {} and cannot", disagreeing.id);
+    assert!(refused.contains(&sentence), "{refused}");
+    assert_eq!((alarms().len(), scene.records().len()), (1, 1));
     keeps(&scene, &true_list(&scene));
     scene.verify(&[]).exits(0);
     assert_eq!(alarms(), []);

@@ -123,6 +123,7 @@ pub async fn verify(line: &Line, version: &Version, choices: &Choices) -> anyhow
         rebuild: &rebuild,
         judged: &judged,
     });
+    line.store.refuse_unsettled(&record).await?;
     let report = Report {
         record: &record,
         log: &scratch.file("build.log"),

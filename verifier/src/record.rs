@@ -11,7 +11,7 @@ use url::Url;
 use crate::authenticate::AuthenticRelease;
 use crate::compare::{Cause, Explanation, Tier};
 use crate::era::EraFinding;
-use crate::evidence::{CheckOutcome, Evidence};
+use crate::evidence::{Check, CheckOutcome, Evidence};
 use crate::replay::Replay;
 use crate::source::Source;
 use crate::verdict::{Judged, Verdict};
@@ -212,6 +212,23 @@ impl Record {
                 finished: rebuild.finished,
             },
         }
+    }
+
+    /// Whether a claim about the file `name`, or about the tag that it should come from, disagrees.
+    pub fn is_disputed(&self, name: &str) -> bool {
+        let is_about_it = |one: &Evidence| match one.check {
+            Check::Tag | Check::TagSignature => true,
+            Check::Size
+            | Check::Sha256
+            | Check::Md5
+            | Check::Sigstore
+            | Check::Openpgp
+            | Check::Sbom
+            | Check::Witness => one.artifact == name,
+        };
+        let mut disagreeing =
+            self.evidence.iter().filter(|one| one.outcome == CheckOutcome::Disagrees);
+        disagreeing.any(is_about_it)
     }
 }
 

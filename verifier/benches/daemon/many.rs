@@ -57,7 +57,7 @@ const RECORDS: &str = "INSERT INTO records (id, version, status, finished, docum
 const ARTIFACTS: &str = "INSERT INTO artifacts
     NUMBERS SELECT i + 1, place, 'Python-' || VERSION(i / 10 / 1000, i / 10 % 1000) || ending,
         'reproduced', 'bitwise', printf('%064x', i / 10 * 2 + place), 20000000,
-        printf('%064x', i / 10 * 2 + place)
+        printf('%064x', i / 10 * 2 + place), 0
     FROM n, (SELECT 0 AS place, '.tgz' AS ending UNION SELECT 1, '.tar.xz')";
 const JOBS: &str = "INSERT INTO jobs (id, version, class, base_class, place, state, created_ms,
         due_ms, started_ms, finished_ms, fence, record)

@@ -153,6 +153,7 @@ pub fn of_file(standing: &Standing, name: &str) -> Option<Badge> {
     let (message, tone) = match verdict {
         Some(FileStanding::Reproduced) => ("reproduced".to_owned(), Tone::Good),
         Some(FileStanding::Replayed) => ("replayed".to_owned(), Tone::Good),
+        Some(FileStanding::Disputed) => ("claims disagree".to_owned(), Tone::Bad),
         Some(FileStanding::Different) => ("differs".to_owned(), Tone::Bad),
         Some(FileStanding::NotBuilt) => ("not built".to_owned(), Tone::NotBuilt),
         None => unconcluded(standing),

@@ -7,7 +7,9 @@
 //! writes is there as a whole or not at all.
 
 mod backup;
+mod current;
 mod deliveries;
+mod disputes;
 mod lease;
 mod notices;
 mod pages;
@@ -34,13 +36,15 @@ use sqlx::sqlite::{
 use sqlx::{Row, Sqlite, Transaction};
 
 pub use backup::{Copied, back_up, restore};
+pub use current::FileStanding;
 pub use deliveries::{DeliveryRow, DeliveryState};
+pub use disputes::Unsettled;
 pub use notices::{ApiRequest, NOTICE, notice_of};
 pub use pages::{DurationRow, Totals};
 pub use records::{ArtifactRow, ChangeRow, RecordRow};
 pub use releases::ReleaseRow;
 pub use shown::{LiveJob, ReleaseLine};
-pub use standing::{ChangeNews, FileStanding, JobStanding, Standing};
+pub use standing::{ChangeNews, JobStanding, Standing};
 pub use tags::TagNews;
 pub use tokens::{Scope, TokenRow};
 pub use watch::{FileLook, FileRow, Look};

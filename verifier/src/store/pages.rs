@@ -122,10 +122,10 @@ impl Store {
         Ok(Totals { jobs: row.try_get("jobs")?, records: row.try_get("records")? })
     }
 
-    /// How many releases have which status; `not_checked` if none yet.
+    /// How many releases have which status; `not_checked` if none now.
     pub async fn release_statuses(&self) -> anyhow::Result<Vec<(String, i64)>> {
         let rows = sqlx::query(
-            "SELECT COALESCE(status, 'not_checked') AS status, COUNT(*) AS count
+            "SELECT COALESCE(current, 'not_checked') AS status, COUNT(*) AS count
              FROM releases GROUP BY 1 ORDER BY 1",
         )
         .fetch_all(&self.readers)

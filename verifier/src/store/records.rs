@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, commit, name_of, time};
+use super::{Store, commit, current, name_of, time};
 use crate::clock;
 use crate::record::{Record, RecordStatus};
 use crate::source::Source;
@@ -186,7 +186,7 @@ pub(super) async fn insert(
     .context("add a record to the store")?;
     for (place, artifact) in record.artifacts.iter().enumerate() {
         let tier = artifact.tier.as_ref().map(name_of).transpose()?;
-        sqlx::query("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(seq)
             .bind(place as i64)
             .bind(&artifact.name)
@@ -195,6 +195,7 @@ pub(super) async fn insert(
             .bind(artifact.published.sha256.to_string())
             .bind(artifact.published.size as i64)
             .bind(artifact.rebuilt.map(|rebuilt| rebuilt.sha256.to_string()))
+            .bind(record.is_disputed(&artifact.name))
             .execute(&mut **writing)
             .await
             .context("add a file of a record to the store")?;
@@ -224,6 +225,7 @@ async fn conclude(
         .execute(&mut **writing)
         .await
         .context("keep a release's status")?;
+    current::refresh(writing, version).await?;
     if was.as_deref() == Some(status) {
         return Ok(());
     }

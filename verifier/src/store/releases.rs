@@ -7,7 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
 use super::queue::want;
-use super::{Store, commit, time};
+use super::{Store, commit, current, time};
 use crate::claims;
 use crate::clock;
 use crate::feed::Announced;
@@ -27,7 +27,8 @@ pub struct ReleaseRow {
     pub series: String,
     /// The date that python.org gives.
     pub announced: Timestamp,
-    /// `pass`, `fail` or `not_built` of the newest record; null if not checked yet.
+    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is served
+    /// now; null otherwise, and if not checked yet.
     pub status: Option<String>,
     /// The newest record.
     pub record: Option<String>,
@@ -116,6 +117,7 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("keep a release's files")?;
+        current::refresh(&mut writing, &release.version).await?;
         commit(writing, "files", "keep a release's files").await?;
         Ok(again)
     }
@@ -239,6 +241,7 @@ impl Store {
                 .execute(&mut *writing)
                 .await
                 .context("keep a release's status")?;
+            current::refresh(&mut writing, &version).await?;
         }
         writing.commit().await.context("list the releases of the records")
     }
@@ -334,7 +337,7 @@ fn release_row(row: &SqliteRow) -> anyhow::Result<ReleaseRow> {
         version: row.try_get::<String, _>("version")?.parse()?,
         series: row.try_get("series")?,
         announced: time(row.try_get("announced_ms")?)?,
-        status: row.try_get("status")?,
+        status: row.try_get("current")?,
         record: row.try_get("record")?,
         sort_key: row.try_get("sort_key")?,
     })

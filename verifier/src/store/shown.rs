@@ -4,6 +4,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::current::{FileStanding, standing_now};
 use super::{ChangeRow, Store, notices, queue, records};
 use crate::observation::Observation;
 use crate::queue::{Job, JobState};
@@ -22,12 +23,13 @@ pub struct ReleaseLine {
     /// The date that python.org gives.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub announced: Timestamp,
-    /// `pass`, `fail` or `not_built` of the newest record; none if not checked yet.
+    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is served
+    /// now; none otherwise, and if not checked yet.
     pub status: Option<String>,
     /// When the last verdict of that record was known.
     pub finished: Option<String>,
-    /// Name and verdict of its files; a replay has a word of its own, `replayed`.
-    pub files: Vec<(String, String)>,
+    /// The files of that record, and how they stand; none if a file was replaced since.
+    pub files: Vec<(String, Option<FileStanding>)>,
     /// The job that is not over.
     pub job: Option<LiveJob>,
     /// What whoever runs this says of it.
@@ -63,15 +65,17 @@ impl Store {
     /// many there are in all.
     pub async fn release_lines(&self, limit: u32) -> anyhow::Result<(Vec<ReleaseLine>, u64)> {
         // All of them are one row: rows cost more than what is in them.
-        let text: String = sqlx::query_scalar(
+        let text: String = sqlx::query_scalar(concat!(
             "SELECT json_group_array(json_object('version', version, 'series', series,
                  'announced', announced_ms, 'status', status, 'finished', finished,
                  'files', json(files), 'job', json(job), 'notice', notice) ORDER BY sort_key DESC)
-             FROM (SELECT sort_key, releases.version, series, announced_ms, releases.status,
+             FROM (SELECT sort_key, releases.version, series, announced_ms,
+                     releases.current AS status,
                      records.finished,
-                     (SELECT json_group_array(json_array(name,
-                             CASE tier WHEN 'replayed' THEN tier ELSE verdict END))
-                         FROM artifacts WHERE seq = records.seq AND place < ?) AS files,
+                     (SELECT json_group_array(json_array(a.name, ",
+            standing_now!(),
+            "))
+                         FROM artifacts AS a WHERE a.seq = records.seq AND a.place < ?) AS files,
                      CASE WHEN jobs.id IS NOT NULL THEN
                          json_object('id', jobs.id, 'state', jobs.state, 'waiting', waiting,
                              'error', error)
@@ -82,8 +86,8 @@ impl Store {
                  LEFT JOIN records INDEXED BY records_shown ON records.id = releases.record
                  LEFT JOIN jobs ON jobs.version = releases.version
                      AND jobs.state IN ('queued', 'running', 'parked')
-                 ORDER BY sort_key DESC LIMIT ?)",
-        )
+                 ORDER BY sort_key DESC LIMIT ?)"
+        ))
         .bind(FILES_LISTED_MAX)
         .bind(limit)
         .fetch_one(&self.readers)

@@ -3,10 +3,10 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use serde::Deserialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::current::{FileStanding, standing_now, standing_of_artifact};
 use super::records::change_row;
 use super::{ChangeRow, Store, named, time};
 use crate::queue::JobState;
@@ -19,27 +19,15 @@ use crate::version::Version;
 pub struct Standing {
     /// The release.
     pub version: Version,
-    /// What its newest record says; none if there is none.
+    /// What its newest record says; none if there is none, or if it is not about what is served.
     pub status: Option<RecordStatus>,
-    /// The files of its newest record with their verdicts; without one, those that python.org
-    /// claims, as far as it was asked.
+    /// The files of its newest record with their verdicts, and those that python.org claims beside
+    /// these, as far as it was asked. One without a verdict was never judged, or was replaced.
     pub files: Vec<(String, Option<FileStanding>)>,
     /// Its newest job, over or not.
     pub job: Option<JobStanding>,
     /// When the newest of these facts came to be.
     pub modified: Timestamp,
-}
-
-/// How a file stands: its verdict, in which a replay is a word of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileStanding {
-    /// Bit for bit.
-    Reproduced,
-    /// Bit for bit once order, times and owners were taken from the published archive.
-    Replayed,
-    Different,
-    NotBuilt,
 }
 
 /// How a job stands.
@@ -55,15 +43,20 @@ pub struct JobStanding {
     pub error: Option<String>,
 }
 
-const STANDING: &str = "SELECT r.version, r.status, r.seen_ms, r.document, n.seq, n.finished,
+const STANDING: &str = concat!(
+    "SELECT r.version, r.current, r.seen_ms, r.document, n.seq, n.finished,
         j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
-        (SELECT json_group_array(
-            json_array(name, CASE tier WHEN 'replayed' THEN tier ELSE verdict END) ORDER BY place)
-            FROM artifacts WHERE artifacts.seq = n.seq) AS files
+        (SELECT at_ms FROM observations WHERE observations.version = r.version
+            ORDER BY seq DESC LIMIT 1) AS observed_ms,
+        (SELECT json_group_array(json_array(a.name, ",
+    standing_now!(),
+    ") ORDER BY a.place)
+            FROM artifacts AS a WHERE a.seq = n.seq) AS files
     FROM releases AS r
     LEFT JOIN records AS n ON n.id = r.record
     LEFT JOIN jobs AS j ON j.seq = (SELECT MAX(seq) FROM jobs WHERE jobs.version = r.version)
-    WHERE r.version = ?";
+    WHERE r.version = ?"
+);
 
 /// A release's status became another one, and the files that this is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +71,9 @@ macro_rules! changes {
     ($which:literal) => {
         concat!(
             "SELECT c.seq, c.at_ms, c.version, c.was, c.status, c.record,
-                (SELECT json_group_array(json_array(a.name,
-                    CASE a.tier WHEN 'replayed' THEN a.tier ELSE a.verdict END) ORDER BY a.place)
+                (SELECT json_group_array(json_array(a.name, ",
+            standing_of_artifact!(),
+            ") ORDER BY a.place)
                     FROM records AS n JOIN artifacts AS a USING (seq)
                     WHERE n.id = c.record) AS files
             FROM changes AS c ",
@@ -186,17 +180,17 @@ impl Store {
 
 fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
     let version: Version = row.try_get::<String, _>("version")?.parse()?;
-    let status: Option<String> = row.try_get("status")?;
+    let status: Option<String> = row.try_get("current")?;
     let status: Option<RecordStatus> = status.as_deref().map(named).transpose()?;
-    let document: Option<String> = row.try_get("document")?;
-    let files = match (status, document) {
-        (Some(_), _) => judged(&row.try_get::<String, _>("files")?)?,
-        (None, Some(document)) => {
-            let release: Release = serde_json::from_str(&document).context("read a release")?;
-            release.files.into_iter().map(|file| (file.name.to_string(), None)).collect()
+    let mut files = judged(&row.try_get::<String, _>("files")?)?;
+    if let Some(document) = row.try_get::<Option<String>, _>("document")? {
+        let release: Release = serde_json::from_str(&document).context("read a release")?;
+        for file in release.files {
+            if !files.iter().any(|(name, _)| name == file.name.as_str()) {
+                files.push((file.name.to_string(), None));
+            }
         }
-        (None, None) => Vec::new(),
-    };
+    }
     let finished: Option<String> = row.try_get("finished")?;
     let mut times = vec![time(row.try_get("seen_ms")?)?];
     times.extend(
@@ -205,7 +199,7 @@ fn standing(row: &SqliteRow) -> anyhow::Result<Standing> {
             .transpose()
             .context("read a record's time")?,
     );
-    for name in ["created_ms", "started_ms", "finished_ms"] {
+    for name in ["observed_ms", "created_ms", "started_ms", "finished_ms"] {
         times.extend(row.try_get::<Option<i64>, _>(name)?.map(time).transpose()?);
     }
     let modified = times.into_iter().max().unwrap_or(Timestamp::UNIX_EPOCH);

@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
 use super::queue::want;
-use super::{Store, commit};
+use super::{Store, commit, current};
 use crate::clock;
 use crate::observation::{Observation, ObservationKind};
 use crate::queue::Why;
@@ -127,6 +127,7 @@ impl Store {
             if kind == ObservationKind::FileChanged {
                 want(&mut writing, &file.version, Why::Recheck).await?;
             }
+            current::refresh(&mut writing, &file.version).await?;
         }
         commit(writing, "observe", "keep a look at a file").await?;
         Ok(news)
@@ -150,7 +151,9 @@ impl Store {
     }
 }
 
-/// From now on the record's files are looked at again; what it found is what they should be.
+/// From now on the record's files are looked at again; what it found is what they should be. A file
+/// that was seen replaced, and that the record found as it was before, may have been replaced while
+/// it was at it: its bytes are looked at at once.
 pub(super) async fn watch_files(
     writing: &mut Transaction<'static, Sqlite>,
     record: &Record,
@@ -163,8 +166,10 @@ pub(super) async fn watch_files(
         sqlx::query(
             "INSERT INTO files (name, version, url, sha256, bytes, head_due_ms, hash_due_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (name) DO UPDATE SET url = ?3, sha256 = ?4, bytes = ?5, state = 'ok',
-                 modified = NULL",
+             ON CONFLICT (name) DO UPDATE SET url = ?3, sha256 = ?4, bytes = ?5, modified = NULL,
+                 state = CASE WHEN state = 'changed' AND sha256 = ?4 THEN state ELSE 'ok' END,
+                 hash_due_ms = CASE WHEN state = 'changed' AND sha256 = ?4 THEN ?8
+                     ELSE hash_due_ms END",
         )
         .bind(&artifact.name)
         .bind(record.release.version.to_string())
@@ -173,6 +178,7 @@ pub(super) async fn watch_files(
         .bind(artifact.published.size as i64)
         .bind(now + DAY_MS * spread / 256)
         .bind(now + WEEK_MS * spread / 256)
+        .bind(now)
         .execute(&mut **writing)
         .await
         .context("keep a file to look at again")?;

@@ -10,7 +10,7 @@ use verifier::record::{Record, RecordStatus, VerdictName};
 use super::site::{Answer, Server, record, sent};
 
 /// A record of a release with two files.
-fn judged(version: &str, status: RecordStatus, verdicts: [VerdictName; 2]) -> Record {
+pub fn judged(version: &str, status: RecordStatus, verdicts: [VerdictName; 2]) -> Record {
     let mut record = record(version);
     record.status = status;
     let mut second = record.artifacts[0].clone();
@@ -48,7 +48,7 @@ pub async fn every_state() -> Server {
 }
 
 /// What a badge says: in its title, its `aria-label` and its document for shields the same.
-async fn says(server: &Server, name: &str) -> String {
+pub async fn says(server: &Server, name: &str) -> String {
     let svg = server.get(&format!("/badge/cpython/{name}.svg")).await;
     assert_eq!((svg.status.as_u16(), svg.header("content-type")), (200, "image/svg+xml"), "{name}");
     let between = |from: &str, to: &str| {

@@ -1,7 +1,8 @@
-//! What python.org claims of a release's files, for the page of a release that no record is about.
+//! What python.org claims of a release's files that no record is about.
 
 use super::files::FILES_MAX;
 use crate::compare::report::grouped;
+use crate::record::Record;
 use crate::release::{PublishedFile, Release};
 
 /// A file that nobody has judged.
@@ -14,10 +15,14 @@ pub struct ClaimedFile {
     pub md5: Option<String>,
 }
 
-/// The files that python.org claims, and how many more there are.
-pub fn claimed(release: Option<&Release>) -> (Vec<ClaimedFile>, usize) {
+/// The files that python.org claims and `record` does not judge, and how many more there are.
+pub fn claimed(release: Option<&Release>, record: Option<&Record>) -> (Vec<ClaimedFile>, usize) {
     let files = release.map(|release| release.files.as_slice()).unwrap_or_default();
-    let shown = files.iter().take(FILES_MAX).map(file).collect();
+    let judged = record.map(|record| record.artifacts.as_slice()).unwrap_or_default();
+    let is_judged = |name: &str| judged.iter().any(|artifact| artifact.name == name);
+    let mut files: Vec<&PublishedFile> = files.iter().collect();
+    files.retain(|file| !is_judged(file.name.as_str()));
+    let shown = files.iter().take(FILES_MAX).map(|claimed| file(claimed)).collect();
     (shown, files.len().saturating_sub(FILES_MAX))
 }
 

@@ -30,6 +30,10 @@ pub struct FileShown {
     pub state: State,
     /// `reproduced, bit for bit`.
     pub verdict: &'static str,
+    /// Whether a claim about it, or about its tag, disagrees.
+    pub is_disputed: bool,
+    /// Whether python.org serves other bytes under this name since.
+    pub is_replaced: bool,
     pub tier: Option<&'static str>,
     pub summary: String,
     pub published: SideShown,
@@ -92,14 +96,21 @@ pub struct EvidenceShown {
 /// there are.
 pub fn files(record: &Record, reports: &[ReportFile], paths_max: usize) -> (Vec<FileShown>, usize) {
     let shown = record.artifacts.iter().take(FILES_MAX);
-    let files = shown.map(|artifact| file(artifact, reports, paths_max)).collect();
+    let files = shown.map(|artifact| file(record, artifact, reports, paths_max)).collect();
     (files, record.artifacts.len().saturating_sub(FILES_MAX))
 }
 
-fn file(artifact: &RecordedArtifact, reports: &[ReportFile], paths_max: usize) -> FileShown {
+fn file(
+    record: &Record,
+    artifact: &RecordedArtifact,
+    reports: &[ReportFile],
+    paths_max: usize,
+) -> FileShown {
+    let is_disputed = record.is_disputed(&artifact.name);
+    let came_out = if is_disputed { State::Fail } else { State::Pass };
     let (state, verdict) = match (artifact.verdict, artifact.tier) {
-        (VerdictName::Reproduced, Some(Tier::Replayed)) => (State::Pass, "reproduced, replayed"),
-        (VerdictName::Reproduced, _) => (State::Pass, "reproduced, bit for bit"),
+        (VerdictName::Reproduced, Some(Tier::Replayed)) => (came_out, "reproduced, replayed"),
+        (VerdictName::Reproduced, _) => (came_out, "reproduced, bit for bit"),
         (VerdictName::Different, _) => (State::Fail, "different"),
         (VerdictName::NotBuilt, _) => (State::NotBuilt, "not built"),
     };
@@ -111,6 +122,8 @@ fn file(artifact: &RecordedArtifact, reports: &[ReportFile], paths_max: usize) -
         url: matches!(artifact.url.scheme(), "http" | "https").then(|| artifact.url.to_string()),
         state,
         verdict,
+        is_disputed,
+        is_replaced: false,
         tier: artifact.tier.map(Tier::as_str),
         summary: cut(&artifact.summary),
         published: side(&artifact.published),

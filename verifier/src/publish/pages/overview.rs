@@ -10,7 +10,7 @@ use super::state::State;
 use super::{Frame, Page, fact, newest};
 use crate::compare::report::grouped;
 use crate::observation::Alarm;
-use crate::store::{LiveJob, ReleaseLine, Store};
+use crate::store::{FileStanding, LiveJob, ReleaseLine, Store};
 
 /// Releases in the matrix; CPython has had some five hundred.
 const RELEASES_MAX: u32 = 1_000;
@@ -85,8 +85,8 @@ pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let changes = changes.into_iter().map(|change| ChangeShown {
         at: Moment::new(change.at),
         version: change.version.to_string(),
-        was: change.was.as_deref().map_or(State::NotChecked, State::of_verdict),
-        state: State::of_verdict(&change.status),
+        was: change.was.as_deref().map_or(State::NotChecked, State::of_status),
+        state: State::of_status(&change.status),
         record: change.record,
     });
     let page = Overview {
@@ -156,8 +156,9 @@ fn files(line: &ReleaseLine) -> String {
     if line.status.is_none() {
         return String::new();
     }
-    let count = |word| line.files.iter().filter(|(_, verdict)| verdict == word).count();
-    let (reproduced, replayed) = (count("reproduced"), count("replayed"));
+    let count = |wanted| line.files.iter().filter(|(_, file)| *file == Some(wanted)).count();
+    let reproduced = count(FileStanding::Reproduced) + count(FileStanding::Disputed);
+    let replayed = count(FileStanding::Replayed);
     let word = if replayed > 0 { "replayed" } else { "reproduced" };
     format!("{} of {} {word}", reproduced + replayed, line.files.len())
 }

@@ -13,7 +13,7 @@ use crate::compare::Tier;
 use crate::publish::site::Shown;
 use crate::queue::{Job, JobState};
 use crate::record::{Record, RecordStatus, VerdictName};
-use crate::store::{LiveJob, ReleaseRow, notice_of};
+use crate::store::{FileStanding, LiveJob, ReleaseRow, notice_of};
 use crate::version::Version;
 
 /// Unexplained paths of a file, and members that are not the tag's.
@@ -33,8 +33,10 @@ struct ReleasePage<'a> {
     notice: Option<String>,
     job: Option<JobShown>,
     found: Option<Found>,
-    /// Files, while no record says anything of them.
+    /// Files of which the newest record says nothing.
     claimed: Vec<ClaimedFile>,
+    /// How these are.
+    unjudged: State,
     claimed_more: usize,
     /// What the command needs before it.
     elsewhere: String,
@@ -109,8 +111,9 @@ pub async fn release(
         observations.first().map(|seen| seen.at),
     ]);
     let live = job.as_ref().map(LiveJob::from);
+    let state = State::of_release(row.status.as_deref(), live.as_ref());
     let history = history.into_iter().map(|row| HistoryShown {
-        state: State::of_verdict(&row.status),
+        state: State::of_status(&row.status),
         finished: Moment::read(&row.finished),
         text: row.finished,
         id: row.id,
@@ -124,23 +127,24 @@ pub async fn release(
     let mut found_in_it = None;
     if let Some(record) = &record {
         let reports = reports(&shown.reports, &record.id).await?;
-        found_in_it = Some(found(record, &reports, PATHS_MAX));
+        let mut found = found(record, &reports, PATHS_MAX);
+        let standing = store.standing(version).await?;
+        mark_replaced(&mut found.files, &standing.map(|now| now.files).unwrap_or_default(), state);
+        found_in_it = Some(found);
     }
-    let document = match &record {
-        Some(_) => None,
-        None => store.release(version).await?,
-    };
-    let (claimed, claimed_more) = claimed(document.as_ref());
+    let document = store.release(version).await?;
+    let (claimed, claimed_more) = claimed(document.as_ref(), record.as_ref());
     let page = ReleasePage {
         frame,
         version: version.to_string(),
         series: version.series(),
         announced: Moment::new(row.announced),
-        state: State::of_release(row.status.as_deref(), live.as_ref()),
+        state,
         sentence: sentence(&row, record.as_ref(), live.as_ref()),
         notice: fact(store, &notice_of(version)).await?.map(|text| cut(&text)),
         job: job.map(job_shown),
         found: found_in_it,
+        unjudged: unjudged(state),
         claimed,
         claimed_more,
         elsewhere: variables(&shown.elsewhere),
@@ -216,7 +220,33 @@ fn sentence(row: &ReleaseRow, record: Option<&Record>, job: Option<&LiveJob>) ->
         }
         .to_owned();
     };
-    verdict_sentence(record)
+    match row.status {
+        Some(_) => verdict_sentence(record),
+        None => "What python.org serves now is not judged so far: since the newest record a file \
+                 was replaced, or one was added."
+            .to_owned(),
+    }
+}
+
+/// A file that was replaced since the record is as its release is, whatever the record says.
+fn mark_replaced(
+    files: &mut [FileShown],
+    standing: &[(String, Option<FileStanding>)],
+    release: State,
+) {
+    let is_replaced = |file: &&mut FileShown| standing.contains(&(file.name.clone(), None));
+    for file in files.iter_mut().filter(is_replaced) {
+        file.is_replaced = true;
+        file.state = unjudged(release);
+    }
+}
+
+/// How a file is that no record is about: where others decide what the release is, not checked.
+fn unjudged(release: State) -> State {
+    match release {
+        State::Pass | State::Fail | State::NotBuilt => State::NotChecked,
+        State::Pending | State::Waiting | State::NotChecked | State::Trouble => release,
+    }
 }
 
 /// What a record found, in one sentence.

@@ -1,7 +1,7 @@
 //! Releases by series, as a matrix of releases × files over time, and the same in one sentence.
 
 use super::state::State;
-use crate::store::ReleaseLine;
+use crate::store::{FileStanding, ReleaseLine};
 
 /// Kinds of files that are told apart in one matrix.
 const KINDS_MAX: usize = 6;
@@ -72,9 +72,10 @@ fn one_series(lines: &[ReleaseLine]) -> Series {
     }
     kinds.sort_unstable();
     let row = |kind: &str| {
-        let cell = |(line, files): (&ReleaseLine, &Vec<(&str, State)>)| match line.status {
-            Some(_) => files.iter().find(|(other, _)| *other == kind).map(|(_, state)| *state),
-            None => Some(State::of_release(None, line.job.as_ref())),
+        let cell = |(line, files): (&ReleaseLine, &Vec<(&str, State)>)| {
+            let found = files.iter().find(|(other, _)| *other == kind).map(|(_, state)| *state);
+            let unknown = || State::of_release(None, line.job.as_ref());
+            found.or_else(|| line.status.is_none().then(unknown))
         };
         Row { cells: lines.iter().zip(&files).rev().map(cell).collect(), kind: kind.to_owned() }
     };
@@ -107,11 +108,12 @@ fn column(line: &ReleaseLine) -> Column {
     }
 }
 
-/// The kind of each file, `.tgz` of `Python-3.13.5.tgz`, and what its verdict says.
+/// The kind of each file, `.tgz` of `Python-3.13.5.tgz`, and how it stands.
 fn files(line: &ReleaseLine) -> Vec<(&str, State)> {
     let prefix = format!("Python-{}", line.version);
     let files = line.files.iter();
-    files.map(|(name, verdict)| (kind(name, &prefix), State::of_verdict(verdict))).collect()
+    let state = |file: Option<FileStanding>| State::of_file(file, line.job.as_ref());
+    files.map(|(name, file)| (kind(name, &prefix), state(*file))).collect()
 }
 
 fn kind<'a>(name: &'a str, prefix: &str) -> &'a str {
@@ -142,11 +144,10 @@ mod tests {
     use super::*;
     use crate::version::Version;
 
-    fn line(version: &str, status: Option<&str>, files: &[(&str, &str)]) -> ReleaseLine {
+    fn line(version: &str, status: Option<&str>, files: &[(&str, FileStanding)]) -> ReleaseLine {
         let version: Version = version.parse().unwrap();
-        let named = |(kind, verdict): &(&str, &str)| {
-            (format!("Python-{version}{kind}"), (*verdict).to_owned())
-        };
+        let named =
+            |(kind, file): &(&str, FileStanding)| (format!("Python-{version}{kind}"), Some(*file));
         ReleaseLine {
             series: version.series(),
             announced: "2025-06-11T17:00:00Z".parse().unwrap(),
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn where_a_series_stops_being_reproduced_is_said_in_one_sentence() {
-        let both = [(".tgz", "reproduced"), (".tar.xz", "reproduced")];
-        let half = [(".tgz", "reproduced"), (".tar.xz", "different")];
+        let both = [(".tgz", FileStanding::Reproduced), (".tar.xz", FileStanding::Replayed)];
+        let half = [(".tgz", FileStanding::Reproduced), (".tar.xz", FileStanding::Disputed)];
         let mut lines = vec![line("3.13.10", Some("fail"), &half)];
         for micro in (0..10).rev() {
             lines.push(line(&format!("3.13.{micro}"), Some("pass"), &both));
@@ -183,8 +184,12 @@ mod tests {
     #[test]
     fn a_release_without_a_file_that_others_have_has_an_empty_cell() {
         let lines = [
-            line("3.14.1", Some("not_built"), &[(".tgz", "not_built"), ("x", "not_built")]),
-            line("3.14.0", Some("pass"), &[(".tgz", "reproduced")]),
+            line(
+                "3.14.1",
+                Some("not_built"),
+                &[(".tgz", FileStanding::NotBuilt), ("x", FileStanding::NotBuilt)],
+            ),
+            line("3.14.0", Some("pass"), &[(".tgz", FileStanding::Reproduced)]),
         ];
         let series = series(&lines);
         let cells: Vec<&[Option<State>]> =

@@ -3,7 +3,7 @@
 use crate::feed::AllowanceUsedUp;
 use crate::queue::JobState;
 use crate::recipe::NotCovered;
-use crate::store::LiveJob;
+use crate::store::{FileStanding, LiveJob};
 
 /// What a page says of a release or of one file of it. A closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,10 +36,10 @@ impl State {
         State::Trouble,
     ];
 
-    /// Of a release: what its newest record says; without one, what its job does.
+    /// Of a release: what its newest record says of what is served; else what its job does.
     pub fn of_release(status: Option<&str>, job: Option<&LiveJob>) -> State {
         match status {
-            Some(status) => State::of_verdict(status),
+            Some(status) => State::of_status(status),
             None => job.map_or(State::NotChecked, State::of_job),
         }
     }
@@ -66,10 +66,20 @@ impl State {
         if AllowanceUsedUp::is(reason) { State::Pending } else { State::Waiting }
     }
 
-    /// Of the word that the store keeps for a record's status or a file's verdict.
-    pub fn of_verdict(word: &str) -> State {
+    /// Of a file; without a verdict about what is served now, it is as its release is.
+    pub fn of_file(file: Option<FileStanding>, job: Option<&LiveJob>) -> State {
+        match file {
+            Some(FileStanding::Reproduced | FileStanding::Replayed) => State::Pass,
+            Some(FileStanding::Different | FileStanding::Disputed) => State::Fail,
+            Some(FileStanding::NotBuilt) => State::NotBuilt,
+            None => State::of_release(None, job),
+        }
+    }
+
+    /// Of the word that the store keeps for a record's status.
+    pub fn of_status(word: &str) -> State {
         match word {
-            "pass" | "reproduced" | "replayed" => State::Pass,
+            "pass" => State::Pass,
             "not_built" => State::NotBuilt,
             // The store's own checks let nothing else pass but these.
             _ => State::Fail,
