@@ -125,6 +125,25 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
     }
 }
 
+#[test]
+fn a_clock_that_is_set_forward_parks_no_job() {
+    let mut scene = watched();
+    let clock = scene.clock();
+    scene.set("queue.park", "1h");
+    // The reaper, which follows the clock, is a slow one.
+    scene.set("queue.lease", "10m");
+    let trouble = Fault::Status(503, Vec::new());
+    scene.world.state().fail("/ftp/python/9.1.0/Python-9.1.0.tgz", trouble, 9);
+    let running = serve(&scene);
+    wait_for(&scene, "a first failure", |scene| jobs(scene).iter().any(|job| job.attempts > 0));
+    fs::write(&clock, "86400").unwrap();
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    let parked = alarms(&scene).iter().any(|alarm| alarm.kind == AlarmKind::JobParked);
+    assert!(!parked && journals(&scene).contains("trouble of ours"));
+}
+
 /// A scene of which anybody may ask as often as they like.
 fn open_to_all() -> Scene {
     let mut scene = watched();

@@ -14,7 +14,7 @@ use crate::feed::{self, AllowanceUsedUp};
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::progress::Progress;
-use crate::queue::{Lease, LeaseLost, retry_delay};
+use crate::queue::{Lease, LeaseLost, outlasts, retry_delay};
 use crate::recipe::NotCovered;
 use crate::record::Record;
 use crate::release::Release;
@@ -245,7 +245,7 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     }
 }
 
-/// Operating errors are tried again, later and later; after a day somebody has to look.
+/// Operating errors are tried again, later and later; in the end somebody has to look.
 async fn again(
     daemon: &Daemon,
     lease: &Lease,
@@ -253,11 +253,9 @@ async fn again(
     wait: SignedDuration,
 ) -> anyhow::Result<()> {
     let (store, queue) = (&daemon.line.store, &daemon.line.config.queue);
-    let now = clock::now();
-    let lasts = store.first_error(lease).await?.map(|first| now.duration_since(first));
-    if lasts.is_some_and(|lasts| lasts >= queue.park) {
+    if outlasts(queue.retry, queue.park, lease.attempts) {
         return store.park(lease, error).await;
     }
     let delay = retry_delay(queue.retry, lease.attempts, super::fraction());
-    store.retry(lease, error, now + delay.max(wait)).await
+    store.retry(lease, error, clock::now() + delay.max(wait)).await
 }

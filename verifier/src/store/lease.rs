@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::{raise, settle_alarm, unstable};
-use super::{Store, commit, records, tags, time};
+use super::{Store, commit, records, tags};
 use crate::clock;
 use crate::observation::AlarmKind;
 use crate::queue::{JobState, Lease, LeaseLost, Settled, Why};
@@ -48,16 +48,6 @@ impl Store {
         }))
     }
 
-    /// When the first of a job's attempts failed that ended in trouble of ours one after the other.
-    pub async fn first_error(&self, lease: &Lease) -> anyhow::Result<Option<Timestamp>> {
-        let first = sqlx::query_scalar("SELECT first_error_ms FROM jobs WHERE id = ?")
-            .bind(&lease.job)
-            .fetch_one(&self.readers)
-            .await
-            .context("look at a job")?;
-        Option::map(first, time).transpose()
-    }
-
     /// A sign of life; an error if the lease is lost.
     pub async fn beat(&self, lease: &Lease) -> anyhow::Result<()> {
         let mut writing = self.write().await?;
@@ -86,7 +76,7 @@ impl Store {
     /// over.
     pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
         let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
-            error = NULL, first_error_ms = NULL";
+            error = NULL";
         let values = [Value::Text(reason), Value::Number(due.as_millisecond())];
         let mut writing = self.write().await?;
         change(&mut writing, lease, set, &values).await?;
@@ -221,14 +211,9 @@ async fn trouble(
     state: JobState,
     due: Timestamp,
 ) -> anyhow::Result<()> {
-    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?,
-        first_error_ms = COALESCE(first_error_ms, ?), due_ms = ?";
-    let values = [
-        Value::Text(state.as_str()),
-        Value::Text(error),
-        Value::Number(clock::now_ms()),
-        Value::Number(due.as_millisecond()),
-    ];
+    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?, due_ms = ?";
+    let due = due.as_millisecond();
+    let values = [Value::Text(state.as_str()), Value::Text(error), Value::Number(due)];
     change(writing, lease, set, &values).await
 }
 

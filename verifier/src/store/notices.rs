@@ -156,8 +156,6 @@ impl Store {
         let mut writing = self.write().await?;
         for query in [
             "UPDATE jobs SET due_ms = due_ms + ? WHERE state = 'queued'",
-            "UPDATE jobs SET first_error_ms = first_error_ms + ?
-                 WHERE state IN ('queued', 'running')",
             "UPDATE api_requests SET at_ms = at_ms + ?",
             "UPDATE deliveries SET due_ms = due_ms + ? WHERE state = 'due'",
         ] {

@@ -210,7 +210,6 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
-             first_error_ms = CASE state WHEN 'parked' THEN NULL ELSE first_error_ms END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END
          WHERE version = ?4 AND state IN ('queued', 'running', 'parked') RETURNING id",
     )
