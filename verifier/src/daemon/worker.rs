@@ -159,7 +159,7 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
         feed::with_files(client, feed, &announced).await
     });
     let release = asked.await?;
-    line.store.learn_files(&release).await?;
+    line.store.learn_first(&release, lease).await?;
     match incomplete(line, &release) {
         Some(incomplete) => Err(incomplete.into()),
         None => Ok(release),

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::{raise, settle_alarm, unstable};
+use super::queue::want;
 use super::{Store, commit, records, tags};
 use crate::clock;
 use crate::observation::AlarmKind;
@@ -18,13 +19,13 @@ use crate::record::{Record, RecordStatus};
 use crate::source::TagMove;
 
 impl Store {
-    /// Gives the first job that is due to `worker`.
+    /// Gives the first job that is due to `worker`, who reads all inputs anew.
     pub async fn claim(&self, worker: &str) -> anyhow::Result<Option<Lease>> {
         let now = clock::now_ms();
         let mut writing = self.write().await?;
         let row = sqlx::query(
             "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
-                 started_ms = ?, waiting = NULL
+                 started_ms = ?, waiting = NULL, again = 0
              WHERE seq = (SELECT seq FROM jobs
                  WHERE state IN ('queued', 'running', 'parked')
                      AND state = 'queued' AND due_ms <= ?
@@ -204,6 +205,14 @@ async fn change(
     Err(LeaseLost { job: lease.job.clone() }.into())
 }
 
+/// The worker has read nothing yet but what was just kept.
+pub(super) async fn begins(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+) -> anyhow::Result<()> {
+    change(writing, lease, "again = 0", &[]).await
+}
+
 async fn trouble(
     writing: &mut Transaction<'static, Sqlite>,
     lease: &Lease,
@@ -235,6 +244,7 @@ async fn finish(
     let set = "state = 'done', worker = NULL, record = ?, finished_ms = ?, error = NULL";
     let values = [Value::Text(&record.id), Value::Number(clock::now_ms())];
     change(writing, lease, set, &values).await?;
+    verify_again(writing, lease).await?;
     sqlx::query(
         "UPDATE durations SET jobs = jobs + 1, sum_ms = sum_ms + taken FROM (
              SELECT MAX(finished_ms - COALESCE(started_ms, finished_ms), 0) AS taken
@@ -245,6 +255,22 @@ async fn finish(
     .execute(&mut **writing)
     .await
     .context("count a job's duration")?;
+    Ok(())
+}
+
+/// An input changed while the job ran that is done now: the record may be of the old one.
+async fn verify_again(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+) -> anyhow::Result<()> {
+    let again: bool = sqlx::query_scalar("SELECT again FROM jobs WHERE id = ?")
+        .bind(&lease.job)
+        .fetch_one(&mut **writing)
+        .await
+        .context("look at a job")?;
+    if again {
+        want(writing, &lease.version, Why::Recheck).await?;
+    }
     Ok(())
 }
 

@@ -196,7 +196,8 @@ pub(super) async fn want(
     let base = (why != Why::Request).then_some(why.class());
     let now = clock::now_ms();
     // A parked job is tried again at once: somebody asks for it now. What is tried again at once
-    // has its place in the queue, and its last trouble no longer holds it up.
+    // has its place in the queue, and its last trouble no longer holds it up. A job that runs may
+    // have read an input before it changed (class 2): then another one comes after it.
     let live: Option<String> = sqlx::query_scalar(
         "UPDATE jobs SET
              place = CASE WHEN ?1 < class THEN (
@@ -210,6 +211,7 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
+             again = CASE WHEN state = 'running' AND ?1 = 2 THEN 1 ELSE again END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END
          WHERE version = ?4 AND state IN ('queued', 'running', 'parked') RETURNING id",
     )
@@ -248,6 +250,22 @@ pub(super) async fn want(
     .await
     .context("queue a job")?;
     Ok(id)
+}
+
+/// An input of `version` changed that nobody has judged yet: a job that runs may have read the old
+/// one. One that is queued will read the new one.
+pub(super) async fn reconsider(
+    writing: &mut Transaction<'static, Sqlite>,
+    version: &Version,
+) -> anyhow::Result<()> {
+    let query = "UPDATE jobs SET again = 1
+        WHERE version = ? AND state IN ('queued', 'running', 'parked') AND state = 'running'";
+    sqlx::query(query)
+        .bind(version.to_string())
+        .execute(&mut **writing)
+        .await
+        .context("keep that an input changed")?;
+    Ok(())
 }
 
 pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {

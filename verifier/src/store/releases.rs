@@ -6,13 +6,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
-use super::queue::want;
-use super::{Store, commit, time};
+use super::queue::{reconsider, want};
+use super::{Store, commit, lease, time};
 use crate::claims;
 use crate::clock;
 use crate::feed::Announced;
 use crate::observation::{Observation, ObservationKind};
-use crate::queue::Why;
+use crate::queue::{Lease, Why};
 use crate::release::Release;
 use crate::version::Version;
 
@@ -78,6 +78,16 @@ impl Store {
     /// observed, and what was verified already is verified again. A file that is missing from the
     /// answer is not forgotten. True if there is something to verify again.
     pub async fn learn_files(&self, release: &Release) -> anyhow::Result<bool> {
+        self.learn_from(release, None).await
+    }
+
+    /// The same of what the worker with this lease has asked for, to begin with.
+    pub async fn learn_first(&self, release: &Release, lease: &Lease) -> anyhow::Result<()> {
+        self.learn_from(release, Some(lease)).await?;
+        Ok(())
+    }
+
+    async fn learn_from(&self, release: &Release, asked: Option<&Lease>) -> anyhow::Result<bool> {
         let version = release.version.to_string();
         let mut release = release.clone();
         let mut writing = self.write().await?;
@@ -108,6 +118,11 @@ impl Store {
         let again = verified && !changes.is_empty();
         if again {
             want(&mut writing, &release.version, Why::Recheck).await?;
+        }
+        match asked {
+            Some(lease) => lease::begins(&mut writing, lease).await?,
+            None if changes.is_empty() => {}
+            None => reconsider(&mut writing, &release.version).await?,
         }
         sqlx::query("UPDATE releases SET document = ?, document_ms = ? WHERE version = ?")
             .bind(serde_json::to_string(&release).context("write a release")?)

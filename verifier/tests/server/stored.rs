@@ -5,12 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use rebuilder::Digest;
+use serde_json::json;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use verifier::feed::Announced;
 use verifier::observation::{AlarmKind, ObservationKind};
-use verifier::queue::{Settled, Why};
+use verifier::queue::{JobState, Settled, Why};
 use verifier::record::RecordStatus;
+use verifier::release::Release;
 use verifier::source::TagMove;
 use verifier::store::Store;
 use verifier::version::Version;
@@ -109,6 +111,65 @@ async fn a_tag_that_a_worker_sees_moved_is_observed_once() {
     let [(_, seen)] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!((seen.kind, seen.artifact.as_deref()), (ObservationKind::TagMoved, Some("v3.1.1")));
     assert_eq!(store.alarms().await.unwrap().len(), 1);
+}
+
+/// The jobs that wait for a worker.
+async fn queued(store: &Store) -> Vec<Why> {
+    let jobs = store.jobs(Some(JobState::Queued), None, 9).await.unwrap();
+    jobs.into_iter().map(|(_, job)| job.why).collect()
+}
+
+#[tokio::test]
+async fn an_input_that_changes_while_a_job_runs_is_verified_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let version: Version = "3.13.5".parse().unwrap();
+    store.enqueue(&version, Why::Release).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.enqueue(&version, Why::Recheck).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, [Why::Recheck]);
+    // Who asks while it runs joins it. What runs once more reads the inputs anew.
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.enqueue(&version, Why::Recheck).await.unwrap();
+    store.put_back(&lease).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_claim_that_changes_while_the_first_job_runs_is_verified_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let claimed = |size: u64| -> Release {
+        serde_json::from_value(json!({
+            "version": "3.13.5", "announced": "2025-06-11T17:00:00Z", "ignored": [],
+            "files": [{
+                "name": "Python-3.13.5.tgz", "sha256": null, "md5": null, "size": size,
+                "url": "https://www.python.org/ftp/python/3.13.5/Python-3.13.5.tgz",
+            }],
+        }))
+        .unwrap()
+    };
+    store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.learn_files(&claimed(1)).await.unwrap();
+    store.learn_files(&claimed(2)).await.unwrap();
+    // That is what the worker itself begins with.
+    store.learn_first(&claimed(3), &lease).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+    store.enqueue(&"3.13.5".parse().unwrap(), Why::Request).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.learn_first(&claimed(3), &lease).await.unwrap();
+    store.learn_files(&claimed(4)).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, [Why::Recheck]);
 }
 
 #[tokio::test]
