@@ -105,7 +105,8 @@ pub struct Lease {
 pub enum Settled {
     /// The record is in the store and the job is done.
     Recorded,
-    /// It did not match for the first time: the job is queued again, and nothing is recorded.
+    /// It did not match, for the first time with these inputs: the job is queued again, and nothing
+    /// is recorded.
     Confirm,
 }
 

@@ -12,6 +12,7 @@ mod lease;
 mod notices;
 mod pages;
 mod queue;
+mod rebuilt;
 mod records;
 mod releases;
 mod shown;

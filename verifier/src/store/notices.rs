@@ -178,18 +178,21 @@ impl Store {
     }
 }
 
-/// Two rebuilds of one job did not agree.
+/// Two rebuilds of the same inputs did not agree; `words` say in what.
 pub(super) async fn unstable(
     writing: &mut Transaction<'static, Sqlite>,
     record: &Record,
-    first: &str,
+    words: &str,
 ) -> anyhow::Result<()> {
     let observation = Observation {
         at: clock::now(),
         kind: ObservationKind::RebuildUnstable,
         version: Some(record.release.version.clone()),
         artifact: None,
-        detail: format!("the first rebuild gave {first}; the second, record {}, not", record.id),
+        detail: format!(
+            "two rebuilds of the same inputs do not agree, the second is record {}: {words}",
+            record.id
+        ),
     };
     observe(writing, &observation).await
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the environment")]
 
 mod badges;
+mod confirmed;
 mod embed;
 mod export;
 mod feeds;

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use rebuilder::Digest;
 use serde_json::json;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use verifier::feed::Announced;
-use verifier::observation::{AlarmKind, ObservationKind};
-use verifier::queue::{JobState, Settled, Why};
-use verifier::record::RecordStatus;
+use verifier::observation::ObservationKind;
+use verifier::queue::{JobState, Why};
 use verifier::release::Release;
 use verifier::source::TagMove;
 use verifier::store::Store;
@@ -170,32 +168,6 @@ async fn a_claim_that_changes_while_the_first_job_runs_is_verified_after_it() {
     store.learn_files(&claimed(4)).await.unwrap();
     store.settle(&lease, &record("3.13.5")).await.unwrap();
     assert_eq!(queued(&store).await, [Why::Recheck]);
-}
-
-#[tokio::test]
-async fn two_rebuilds_that_do_not_agree_are_an_alarm_and_the_second_is_recorded() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
-    let version: Version = "3.13.5".parse().unwrap();
-    let different = |text: &str| {
-        let mut record = record("3.13.5");
-        record.status = RecordStatus::Fail;
-        let rebuilt = record.artifacts[0].rebuilt.as_mut().unwrap();
-        rebuilt.sha256 = Digest::of(text.as_bytes());
-        record
-    };
-    let verdicts = |one, other| [different(one), different(other)];
-    for (verdicts, alarms) in [(verdicts("one", "one"), 0), (verdicts("one", "other"), 1)] {
-        store.enqueue(&version, Why::Request).await.unwrap();
-        for (record, settled) in verdicts.iter().zip([Settled::Confirm, Settled::Recorded]) {
-            let lease = store.claim("test").await.unwrap().unwrap();
-            assert_eq!(store.settle(&lease, record).await.unwrap(), settled);
-        }
-        assert_eq!(store.newest_of(&version).await.unwrap().unwrap().id, verdicts[1].id);
-        let open = store.alarms().await.unwrap();
-        let open = open.iter().filter(|alarm| alarm.kind == AlarmKind::RebuildUnstable);
-        assert_eq!(open.count(), alarms);
-    }
 }
 
 #[tokio::test]
