@@ -42,19 +42,24 @@ const NEWS_MS: i64 = 30 * 24 * 3600 * 1000;
 impl Store {
     /// Keeps what python.org announces, and wants verified what has no record and no job yet: what
     /// is new since the first list, and what was announced since `since`. What is much older than
-    /// the newest release is history, whenever the list has it. What is missing from the
-    /// list is not forgotten. Gives the number of jobs that were queued.
+    /// the newest release is history, whenever the list has it; a date to come makes nothing
+    /// history. What is missing from the list is not forgotten. Gives the number of jobs that were
+    /// queued.
     pub async fn learn(
         &self,
         announced: &[Announced],
         since: Option<Timestamp>,
     ) -> anyhow::Result<usize> {
         let mut writing = self.write().await?;
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(announced_ms) FROM releases WHERE api_key IS NOT NULL")
-                .fetch_one(&mut *writing)
-                .await
-                .context("look for the newest release")?;
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(announced_ms) FILTER (WHERE announced_ms <= ?1),
+                 CASE WHEN COUNT(*) > 0 THEN ?1 END)
+             FROM releases WHERE api_key IS NOT NULL",
+        )
+        .bind(clock::now_ms())
+        .fetch_one(&mut *writing)
+        .await
+        .context("look for the newest release")?;
         for release in announced {
             let added = ensure_release(&mut writing, &release.version, release.date).await?;
             sqlx::query("UPDATE releases SET api_key = ? WHERE version = ? AND api_key IS NOT ?")

@@ -72,6 +72,25 @@ async fn history_that_a_short_list_left_out_is_no_news() {
 }
 
 #[tokio::test]
+async fn a_date_to_come_makes_no_release_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let one = |version: &str, date: &str| Announced {
+        version: version.parse().unwrap(),
+        date: format!("{date}T00:00:00Z").parse().unwrap(),
+        key: 1,
+    };
+    let mut list = vec![one("3.9.8", "2099-01-01")];
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    // With nothing else to go by, the newest release is of today.
+    list.push(one("3.9.7", "2021-08-30"));
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    list.extend([one("3.9.9", "2021-11-15"), one("3.8.13", "2021-06-14")]);
+    assert_eq!(store.learn(&list, None).await.unwrap(), 1);
+    assert_eq!(claimed(&store).await, ["3.9.9"]);
+}
+
+#[tokio::test]
 async fn a_jobs_trouble_is_over_when_it_only_waits() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
