@@ -98,11 +98,14 @@ impl Store {
         self.job(&job).await
     }
 
-    /// Cancels a job that is not over, whoever wants it. None if there is no such job.
+    /// Cancels a job that is not over, whoever wants it. None if there is no such job. The operator
+    /// has decided about the release, and not only about who asked for it: the job has a base class
+    /// then, whoever wanted it.
     pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let mut writing = self.write().await?;
         sqlx::query(
-            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
+            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1,
+                 base_class = COALESCE(base_class, class)
              WHERE id = ? AND state IN ('queued', 'running', 'parked')",
         )
         .bind(clock::now_ms())

@@ -286,6 +286,10 @@ async fn announce_new(
 
 /// Wants every release verified that should be and has neither a record nor a job: new ones as
 /// such, older ones as back-fill, the newest first.
+///
+/// A job that was cancelled because whoever asked took that back decides nothing: nobody but them
+/// wanted it (no base class). One that an operator cancelled does, until somebody asks: otherwise
+/// every round would bring it back.
 async fn want_unverified(
     writing: &mut Transaction<'static, Sqlite>,
     since: Option<Timestamp>,
@@ -293,7 +297,8 @@ async fn want_unverified(
     let rows = sqlx::query(
         "SELECT version, fresh FROM releases
          WHERE api_key IS NOT NULL AND record IS NULL AND (fresh OR announced_ms >= ?)
-             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.version = releases.version)
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.version = releases.version
+                 AND NOT (state = 'cancelled' AND base_class IS NULL))
          ORDER BY announced_ms DESC, sort_key DESC",
     )
     .bind(since.map_or(i64::MAX, |since| since.as_millisecond()))

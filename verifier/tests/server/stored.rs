@@ -205,6 +205,33 @@ async fn history_is_filled_in_from_the_newest_release_to_the_oldest() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_taken_back_keeps_no_release_from_being_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let date: jiff::Timestamp = "2021-06-01T00:00:00Z".parse().unwrap();
+    let versions: [Version; 3] = ["3.9.1", "3.9.2", "3.9.3"].map(|text| text.parse().unwrap());
+    let list = [0, 1, 2].map(|key: usize| Announced {
+        version: versions[key].clone(),
+        date,
+        key: key as u64,
+    });
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    let (request, _) = store.request(&versions[0], "somebody").await.unwrap();
+    store.cancel(&request).await.unwrap();
+    let (_, job) = store.request(&versions[1], "somebody").await.unwrap();
+    store.cancel_job(&job.id).await.unwrap();
+    assert_eq!(store.learn(&list, Some(date)).await.unwrap(), 2);
+    assert_eq!(claimed(&store).await, ["3.9.3", "3.9.1"]);
+    // What an operator cancels stays so, round after round, until somebody asks.
+    for (_, job) in store.jobs(Some(JobState::Running), None, 9).await.unwrap() {
+        store.cancel_job(&job.id).await.unwrap();
+    }
+    assert_eq!(store.learn(&list, Some(date)).await.unwrap(), 0);
+    let (_, job) = store.request(&versions[1], "somebody").await.unwrap();
+    assert_eq!(job.state, JobState::Queued);
+}
+
+#[tokio::test]
 async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.sqlite");
