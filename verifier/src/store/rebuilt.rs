@@ -87,7 +87,9 @@ impl Rebuilt {
         for (name, first) in &self.outputs {
             match second.outputs.get(name) {
                 Some(output) if output == first => {}
-                Some(output) => words.push(format!("{name} {}, then {}", came(first), came(output))),
+                Some(output) => {
+                    words.push(format!("{name} {}, then {}", came(first), came(output)))
+                }
                 None => words.push(format!("{name} {}, then was not judged", came(first))),
             }
         }

@@ -136,7 +136,7 @@ async fn a_file_that_changes_between_two_rebuilds_is_observed_and_rebuilt_later(
     assert_eq!(seen.detail, expected);
     assert_eq!(open_alarms(&store, AlarmKind::FileChanged).await, 1);
     assert_eq!(store.claim("test").await.unwrap(), None, "it is not rebuilt at once");
-    store.move_times(-3_600_000).await.unwrap();
+    store.move_times(-3_600_000, &[]).await.unwrap();
     assert_eq!(settled(&store, &[other]).await, [Settled::Recorded]);
 }
 
