@@ -310,3 +310,34 @@ fn a_file_that_vanishes_and_comes_back_is_observed_and_one_in_trouble_keeps_none
     assert!(round(14, 90) >= 1);
     assert_eq!(scene.records().len(), 1);
 }
+
+#[test]
+fn an_empty_answer_about_a_file_is_no_change_of_it() {
+    let mut scene = watched();
+    let clock = scene.clock();
+    // Every file is due in each round, two days after the one before.
+    let mut days = 0;
+    let mut round = |fault: Option<(Fault, u32)>| {
+        {
+            let mut state = scene.world.state();
+            state.requests.clear();
+            state.faults.clear();
+            if let Some((fault, times)) = fault {
+                state.fail(LISTED, fault, times);
+            }
+        }
+        fs::write(&clock, (days * 86_400).to_string()).unwrap();
+        days += 2;
+        scene.run(&["serve", "--once"]).exits(0);
+        let asked = scene.world.state().requests.iter().filter(|path| *path == LISTED).count();
+        (asked, observed(&scene, ObservationKind::FileChanged).len())
+    };
+    round(None);
+    let empty = || Fault::Body(Vec::new());
+    // A size that is another one is no proof: the file is fetched, and is not there either.
+    assert_eq!(round(Some((empty(), FOR_EVER))), (2, 0));
+    // Once more, and now all but the size is right.
+    assert_eq!(round(Some((empty(), 1))).1, 0);
+    assert_eq!(round(Some((Fault::Body(b"<html>".to_vec()), FOR_EVER))).1, 1);
+    assert_eq!(open_alarms(&scene, AlarmKind::FileVanished), 0);
+}
