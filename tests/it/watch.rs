@@ -152,6 +152,29 @@ fn a_tag_that_moves_or_vanishes_is_observed_once_and_raises_its_alarm() {
 }
 
 #[test]
+fn an_old_release_waits_long_for_its_tag_and_is_verified_as_soon_as_that_is_seen() {
+    let (mut scene, repository) = with_own_repository();
+    tag(&repository, &["v9.0.1", "v9.1.0^{}"]);
+    tag(&repository, &["-d", "v9.1.0"]);
+    scene.set("feed.glance", "200ms");
+    let running = serve(&scene);
+    wait_for(&scene, "waiting", |scene| jobs(scene).iter().any(|job| job.waiting.is_some()));
+    let job = jobs(&scene).remove(0);
+    assert_eq!(job.waiting.as_deref(), Some("the repository has no tag v9.1.0 yet"));
+    let days = job.due.duration_since(Timestamp::now()).as_hours() / 24;
+    assert_eq!(days, 6, "a week, but for the time since: {job:?}");
+    let repository_name = repository.display().to_string();
+    wait_for(&scene, "a glance", |scene| {
+        let repository = repository_name.clone();
+        scene.ask_store(|store| async move { store.has_tag(&repository, "v9.0.1").await.unwrap() })
+    });
+    tag(&repository, &["v9.1.0", "v9.0.1^{}"]);
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
 fn a_young_release_waits_for_its_signature_and_an_old_one_does_not() {
     for signed in [true, false] {
         let mut scene = Scene::empty(crate::PLACE);
