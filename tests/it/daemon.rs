@@ -203,6 +203,7 @@ fn a_release_without_its_tag_waits_and_is_verified_when_it_is_there() {
     let repository = scene.fixture.repository();
     let later = scene.path("later.git");
     scene.set("source.repository", later.display().to_string());
+    scene.set("feed.glance", "200ms");
     tests::source::copy_without_tags(&repository, &later);
     let running = serve(&scene);
     wait_for(&scene, "waiting", |scene| {

@@ -135,6 +135,7 @@ fn a_job_that_waits_is_not_lost() {
         let repository = scene.fixture.repository();
         let later = scene.path("later.git");
         scene.set("source.repository", later.display().to_string());
+        scene.set("feed.glance", "200ms");
         source::copy_without_tags(&repository, &later);
         let mark = hit.aim(&mut scene);
         let running = hit.survive(&scene, &mark, serve(&scene));

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tests::{Scene, leftovers, source};
@@ -97,6 +98,12 @@ fn a_worker_back_from_the_dead_cannot_record() {
     assert_one_verdict(&scene, RecordStatus::Pass);
 }
 
+/// When the list of releases is asked for next, as far as the store says.
+fn next_check(scene: &Scene) -> Option<Timestamp> {
+    let fact = scene.ask_store(|store| async move { store.fact("feed.next_check").await.unwrap() });
+    fact.map(|text| text.parse().unwrap())
+}
+
 #[test]
 fn a_clock_that_is_set_loses_and_doubles_nothing() {
     for seconds in ["86400", "-86400"] {
@@ -111,11 +118,16 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
         let mut running = serve(&scene);
         let place = address(&mut running);
         wait_for(&scene, "a first failure", |scene| jobs(scene).iter().any(|job| job.attempts > 0));
+        wait_for(&scene, "the next check", |scene| next_check(scene).is_some());
+        let before = next_check(&scene).unwrap();
         fs::write(&clock, seconds).unwrap();
         wait_for(&scene, "a verdict", is_done);
         wait_for(&scene, "the alarm", |scene| {
             alarms(scene).iter().any(|alarm| alarm.kind == AlarmKind::ClockJumped)
         });
+        let moved = next_check(&scene).unwrap().duration_since(before).as_secs()
+            - seconds.parse::<i64>().unwrap();
+        assert!(moved.abs() < 60, "{moved}");
         // The list was read a moment ago, whatever the clock says.
         wait_for(&scene, "readiness", |_| {
             http(&place, "GET", "/readyz", "", "").starts_with("HTTP/1.1 200 ")
@@ -123,6 +135,27 @@ fn a_clock_that_is_set_loses_and_doubles_nothing() {
         assert_eq!(running.stop(), Some(0));
         assert_one_verdict(&scene, RecordStatus::Pass);
     }
+}
+
+#[test]
+fn a_clock_that_is_set_forward_parks_no_job() {
+    let mut scene = watched();
+    let clock = scene.clock();
+    scene.set("queue.park", "1h");
+    // Whoever looks for dead workers has time until then; the clock is looked at every second.
+    scene.set("queue.lease", "10m");
+    let trouble = Fault::Status(503, Vec::new());
+    scene.world.state().fail("/ftp/python/9.1.0/Python-9.1.0.tgz", trouble, 9);
+    let running = serve(&scene);
+    wait_for(&scene, "a first failure", |scene| jobs(scene).iter().any(|job| job.attempts > 0));
+    fs::write(&clock, "86400").unwrap();
+    wait_for(&scene, "the alarm", |scene| !alarms(scene).is_empty());
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+    let kinds: Vec<AlarmKind> = alarms(&scene).iter().map(|alarm| alarm.kind).collect();
+    assert_eq!(kinds, [AlarmKind::ClockJumped]);
+    assert!(journals(&scene).contains("trouble of ours"));
 }
 
 /// A scene of which anybody may ask as often as they like.

@@ -152,6 +152,29 @@ fn a_tag_that_moves_or_vanishes_is_observed_once_and_raises_its_alarm() {
 }
 
 #[test]
+fn an_old_release_waits_long_for_its_tag_and_is_verified_as_soon_as_that_is_seen() {
+    let (mut scene, repository) = with_own_repository();
+    tag(&repository, &["v9.0.1", "v9.1.0^{}"]);
+    tag(&repository, &["-d", "v9.1.0"]);
+    scene.set("feed.glance", "200ms");
+    let running = serve(&scene);
+    wait_for(&scene, "waiting", |scene| jobs(scene).iter().any(|job| job.waiting.is_some()));
+    let job = jobs(&scene).remove(0);
+    assert_eq!(job.waiting.as_deref(), Some("the repository has no tag v9.1.0 yet"));
+    let days = job.due.duration_since(Timestamp::now()).as_hours() / 24;
+    assert_eq!(days, 6, "a week, but for the time since: {job:?}");
+    let repository_name = repository.display().to_string();
+    wait_for(&scene, "a glance", |scene| {
+        let repository = repository_name.clone();
+        scene.ask_store(|store| async move { store.has_tag(&repository, "v9.0.1").await.unwrap() })
+    });
+    tag(&repository, &["v9.1.0", "v9.0.1^{}"]);
+    wait_for(&scene, "a verdict", is_done);
+    assert_eq!(running.stop(), Some(0));
+    assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
 fn a_young_release_waits_for_its_signature_and_an_old_one_does_not() {
     for signed in [true, false] {
         let mut scene = Scene::empty(crate::PLACE);
@@ -309,4 +332,35 @@ fn a_file_that_vanishes_and_comes_back_is_observed_and_one_in_trouble_keeps_none
     assert_eq!(round(14, 2), 0, "it is left alone for an hour");
     assert!(round(14, 90) >= 1);
     assert_eq!(scene.records().len(), 1);
+}
+
+#[test]
+fn an_empty_answer_about_a_file_is_no_change_of_it() {
+    let mut scene = watched();
+    let clock = scene.clock();
+    // Every file is due in each round, two days after the one before.
+    let mut days = 0;
+    let mut round = |fault: Option<(Fault, u32)>| {
+        {
+            let mut state = scene.world.state();
+            state.requests.clear();
+            state.faults.clear();
+            if let Some((fault, times)) = fault {
+                state.fail(LISTED, fault, times);
+            }
+        }
+        fs::write(&clock, (days * 86_400).to_string()).unwrap();
+        days += 2;
+        scene.run(&["serve", "--once"]).exits(0);
+        let asked = scene.world.state().requests.iter().filter(|path| *path == LISTED).count();
+        (asked, observed(&scene, ObservationKind::FileChanged).len())
+    };
+    round(None);
+    let empty = || Fault::Body(Vec::new());
+    // A size that is another one is no proof: the file is fetched, and is not there either.
+    assert_eq!(round(Some((empty(), FOR_EVER))), (2, 0));
+    // Once more, and now all but the size is right.
+    assert_eq!(round(Some((empty(), 1))).1, 0);
+    assert_eq!(round(Some((Fault::Body(b"<html>".to_vec()), FOR_EVER))).1, 1);
+    assert_eq!(open_alarms(&scene, AlarmKind::FileVanished), 0);
 }

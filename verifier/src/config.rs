@@ -108,7 +108,7 @@ pub struct Queue {
     /// Trouble of ours that lasts so long parks a job until an operator has looked.
     #[serde(deserialize_with = "interval")]
     pub park: SignedDuration,
-    /// How long until a release that is not complete yet is looked at again.
+    /// How long until a release that is not complete yet is looked at again, if it is a new one.
     #[serde(deserialize_with = "interval")]
     pub wait: SignedDuration,
     /// So long after its announcement a release without a signature is waited for.

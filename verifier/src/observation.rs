@@ -43,7 +43,7 @@ pub enum ObservationKind {
     ClaimChanged,
     /// The API claims something that it did not claim before: a digest, a signature.
     ClaimAdded,
-    /// The same definition gave two different results.
+    /// The same inputs gave two different results.
     RebuildUnstable,
     /// A claim about a release disagrees with its bytes.
     ClaimDisagrees,

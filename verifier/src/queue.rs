@@ -105,7 +105,8 @@ pub struct Lease {
 pub enum Settled {
     /// The record is in the store and the job is done.
     Recorded,
-    /// It did not match for the first time: the job is queued again, and nothing is recorded.
+    /// It did not match, for the first time with these inputs: the job is queued again, and nothing
+    /// is recorded.
     Confirm,
 }
 
@@ -217,11 +218,27 @@ pub fn expected_starts(turns: &[Turn], usual_ms: Option<i64>) -> Vec<Option<Time
 /// and between half and all of that, so that many jobs do not come back at once. `fraction` is
 /// random, from 0 to 1.
 pub fn retry_delay(first: SignedDuration, attempts: u32, fraction: f64) -> SignedDuration {
-    const LONGEST: SignedDuration = SignedDuration::from_hours(4);
-    let doubled = first.saturating_mul(1_i32.checked_shl(attempts.min(20)).unwrap_or(i32::MAX));
-    let longest = doubled.min(LONGEST);
     let part = 0.5 + fraction.clamp(0.0, 1.0) / 2.0;
-    SignedDuration::from_millis((longest.as_millis() as f64 * part) as i64)
+    SignedDuration::from_millis((longest_wait(first, attempts).as_millis() as f64 * part) as i64)
+}
+
+/// Whether trouble has lasted for `park`, after so many attempts that were tried again. It is
+/// counted by their longest waits and not by the clock, which somebody may have set.
+pub fn outlasts(first: SignedDuration, park: SignedDuration, attempts: u32) -> bool {
+    let mut waited = SignedDuration::ZERO;
+    for attempt in 0..attempts {
+        if waited >= park {
+            return true;
+        }
+        waited = waited.saturating_add(longest_wait(first, attempt));
+    }
+    waited >= park
+}
+
+fn longest_wait(first: SignedDuration, attempts: u32) -> SignedDuration {
+    const LONGEST: SignedDuration = SignedDuration::from_hours(4);
+    // Twenty times doubled, a millisecond is a quarter of an hour and a second is twelve days.
+    first.saturating_mul(1 << attempts.min(20)).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -256,6 +273,26 @@ mod tests {
         for (attempts, low, high) in [(0, 15, 30), (1, 30, 60), (5, 480, 960), (30, 7200, 14400)] {
             assert_eq!(retry_delay(first, attempts, 0.0).as_secs(), low);
             assert_eq!(retry_delay(first, attempts, 1.0).as_secs(), high);
+        }
+    }
+
+    #[test]
+    fn trouble_lasts_as_long_as_the_longest_waits_of_its_attempts() {
+        let (first, minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins);
+        for (park, attempts, expect) in [
+            // 1 + 2 + 4.
+            (minutes(7), 2, false),
+            (minutes(7), 3, true),
+            // 1 + 2 + … + 128, and from then on four hours each.
+            (minutes(255), 8, true),
+            (minutes(255 + 240), 8, false),
+            (minutes(255 + 240), 9, true),
+            (SignedDuration::from_hours(24), 12, false),
+            (SignedDuration::from_hours(24), 13, true),
+            (SignedDuration::MAX, 1_000, false),
+            (SignedDuration::from_hours(24), u32::MAX, true),
+        ] {
+            assert_eq!(outlasts(first, park, attempts), expect, "{attempts} attempts, {park}");
         }
     }
 

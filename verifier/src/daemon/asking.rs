@@ -14,7 +14,7 @@ use crate::store::ApiRequest;
 /// The longest wait that is believed.
 const THROTTLED_SECONDS_MAX: u64 = 24 * 3600;
 /// Until when python.org wants to be left alone.
-const NOT_BEFORE: &str = "feed.not_before";
+pub const NOT_BEFORE: &str = "feed.not_before";
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

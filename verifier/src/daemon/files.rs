@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::Daemon;
 use crate::http::{Get, HttpError, Transport};
@@ -57,25 +57,20 @@ fn get(file: &FileRow) -> Get {
     }
 }
 
-/// Size and date, as the server gives them without sending the file.
+/// Size and date, as the server gives them without sending the file. Others than before prove
+/// nothing, for a server errs about them: the bytes do.
 async fn head(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
     let head = match daemon.line.client.head(&get(file)).await {
         Ok(head) => head,
         Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
         Err(error) => return Err(error.into()),
     };
-    if head.size.is_some_and(|size| size != file.bytes.unsigned_abs()) {
-        let detail = format!(
-            "{} had {} bytes and is now served with {}",
-            file.name,
-            file.bytes,
-            head.size.unwrap_or_default()
-        );
-        return Ok(FileLook::Changed { detail });
-    }
+    let resized = head.size.is_some_and(|size| size != file.bytes.unsigned_abs());
     let redated = file.modified.is_some() && head.modified != file.modified;
-    // A new date proves nothing: the bytes do.
-    if redated { hash(daemon, file).await } else { Ok(FileLook::Same { modified: head.modified }) }
+    match resized || redated {
+        true => hash(daemon, file).await,
+        false => Ok(FileLook::Same { modified: head.modified }),
+    }
 }
 
 /// Every byte.
@@ -88,6 +83,10 @@ async fn hash(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
         Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
         Err(error) => return Err(error.into()),
     };
+    // No release is empty: the server or what is in between is in trouble.
+    if bytes == 0 {
+        bail!("{} is served without a byte: that is not believed", file.url);
+    }
     if sha256.to_string() != file.sha256 {
         let detail = format!(
             "{} had the SHA-256 {} and is now served with {sha256} ({bytes} bytes)",

@@ -3,42 +3,49 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
 use nix::sys::statvfs::statvfs;
 use tokio::sync::watch as signal;
 
-use super::{Daemon, stopped, unsigned, watch};
+use super::{Daemon, asking, stopped, unsigned, watch};
 use crate::clock::Jump;
 use crate::observation::AlarmKind;
 
 /// A rebuild needs a few gigabytes; with less than this nothing works.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
+/// Whoever sets the clock changes what is due for so long at most.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
+
 /// When each sign of life was first seen, on the monotonic clock.
 type Seen = HashMap<(String, i64, i64), Instant>;
 
-/// Looks at every sign of life, for ever.
+/// Looks at every sign of life, for ever, and more often at the clock.
 pub async fn reap(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let mut seen = Seen::new();
     let mut jump = Jump::new();
+    let mut due = Instant::now();
     loop {
         let daemon = daemon.current();
-        match fitness(&daemon).await {
-            Ok(()) => daemon.pulse.beat(),
-            Err(error) => tracing::warn!("{error:#}"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(daemon.heartbeat()) => {}
-            () = stopped(&mut stop) => return,
-        }
-        if let Err(error) = look(&daemon, &mut seen).await {
-            tracing::warn!("{error:#}");
-        }
+        // First: by a clock that was set, everything else is late.
         if let Err(error) = follow_clock(&daemon, &mut jump).await {
             tracing::warn!("{error:#}");
+        }
+        if Instant::now() >= due {
+            match fitness(&daemon).await {
+                Ok(()) => daemon.pulse.beat(),
+                Err(error) => tracing::warn!("{error:#}"),
+            }
+            if let Err(error) = look(&daemon, &mut seen).await {
+                tracing::warn!("{error:#}");
+            }
+            due = Instant::now() + daemon.heartbeat();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_EVERY.min(daemon.heartbeat())) => {}
+            () = stopped(&mut stop) => return,
         }
     }
 }
@@ -106,15 +113,8 @@ async fn follow_clock(daemon: &Daemon, jump: &mut Jump) -> anyhow::Result<()> {
     }
     let detail = format!("the clock of this machine was set by {} s", milliseconds / 1000);
     tracing::warn!("{detail}");
-    let store = &daemon.line.store;
-    store.move_times(milliseconds).await?;
-    // The list was read as long ago as before.
-    if let Some(last) = store.fact(watch::LAST_SUCCESS).await? {
-        let last: Timestamp = last.parse().context("read when the feed was last read")?;
-        let moved = last.checked_add(SignedDuration::from_millis(milliseconds));
-        let moved = moved.context("move when the feed was last read")?;
-        store.set_fact(watch::LAST_SUCCESS, &moved.to_string()).await?;
-    }
+    let facts = [watch::LAST_SUCCESS, watch::NEXT_CHECK, asking::NOT_BEFORE];
+    daemon.line.store.move_times(milliseconds, &facts).await?;
     daemon.wake.notify_one();
     daemon.line.store.raise(AlarmKind::ClockJumped, "clock", &detail).await
 }

@@ -14,7 +14,7 @@ use crate::feed::{self, AllowanceUsedUp};
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::progress::Progress;
-use crate::queue::{Lease, LeaseLost, retry_delay};
+use crate::queue::{Lease, LeaseLost, outlasts, retry_delay};
 use crate::recipe::NotCovered;
 use crate::record::Record;
 use crate::release::Release;
@@ -133,12 +133,15 @@ async fn verified(line: &Line, daemon: &Daemon, lease: &Lease) -> anyhow::Result
     // Before anything is asked of anybody.
     line.definitions().candidates(&lease.version)?;
     let release = release(line, lease).await?;
+    let age = age(&release);
     let job = ForJob { lease: lease.clone(), release, reports: daemon.reports() };
     let choices = Choices { report: None, moved_tag: MovedTag::Refuse, job: Some(job) };
     // Boxed: the compiler does not see through so deep a future that it may change threads.
     let verifying: Pin<Box<dyn Future<Output = anyhow::Result<Record>> + Send + '_>> =
         Box::pin(line::verify(line, &lease.version, &choices));
-    verifying.await?;
+    if let Err(error) = verifying.await {
+        return Err(untagged(line, age, error).await);
+    }
     let job = line.store.job(&lease.job).await?;
     let is_over = job.is_some_and(|job| job.state.is_over());
     Ok(if is_over { "judged" } else { "rebuilt; it is rebuilt once more" })
@@ -159,7 +162,7 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
         feed::with_files(client, feed, &announced).await
     });
     let release = asked.await?;
-    line.store.learn_files(&release).await?;
+    line.store.learn_first(&release, lease).await?;
     match incomplete(line, &release) {
         Some(incomplete) => Err(incomplete.into()),
         None => Ok(release),
@@ -169,19 +172,42 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
 /// What a release still lacks. Signatures come last, and one that is old and has none will not get
 /// any.
 fn incomplete(line: &Line, release: &Release) -> Option<Incomplete> {
-    let age = clock::now().duration_since(release.announced).abs();
+    let age = age(release);
     if release.files.is_empty() {
-        return Some(Incomplete { what: "source file".to_owned(), age });
+        let reason = "python.org announces no source file yet".to_owned();
+        return Some(Incomplete { reason, age });
     }
-    let what = format!("signature of {}", release.unsigned()?.name);
-    (age < line.config.queue.unsigned).then_some(Incomplete { what, age })
+    let file = &release.unsigned()?.name;
+    let reason = format!("python.org announces no signature of {file} yet");
+    (age < line.config.queue.unsigned).then_some(Incomplete { reason, age })
+}
+
+/// An error that says no more than that the tag is not there is what the release lacks. A tag that
+/// was listed a moment ago is about to be: it is waited for as for that of a new release.
+async fn untagged(line: &Line, age: SignedDuration, error: anyhow::Error) -> anyhow::Error {
+    let no_tag = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(SourceError::NoTag { repository, tag }) => Some((repository, tag)),
+        _ => None,
+    });
+    let Some((repository, tag)) = no_tag else { return error };
+    let reason = format!("the repository has no tag {tag} yet");
+    match line.store.has_tag(repository, tag).await {
+        Ok(true) => Incomplete { reason, age: SignedDuration::ZERO }.into(),
+        Ok(false) => Incomplete { reason, age }.into(),
+        Err(error) => error,
+    }
+}
+
+/// Since the date of the release, or until then.
+fn age(release: &Release) -> SignedDuration {
+    clock::now().duration_since(release.announced).abs()
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("python.org announces no {what} yet")]
+#[error("{reason}")]
 struct Incomplete {
-    what: String,
-    /// Since the date of the release, or until then.
+    reason: String,
+    /// The older the release, the longer is waited.
     age: SignedDuration,
 }
 
@@ -197,7 +223,7 @@ fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
             return Pause::Waiting { reason: text, wait: RECIPE_WAIT };
         }
         if let Some(Incomplete { age, .. }) = cause.downcast_ref() {
-            // Each look is a request to the API: the older, the more seldom.
+            // Each look is a request to the API, or fetches the files: the older, the more seldom.
             let wait = wait.max((*age / AGE_PARTS).min(INCOMPLETE_WAIT_MAX));
             return Pause::Waiting { reason: text, wait };
         }
@@ -206,14 +232,15 @@ fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
             return Pause::Waiting { reason, wait: ALLOWANCE_WAIT };
         }
         match cause.downcast_ref::<SourceError>() {
-            Some(SourceError::NoTag { tag, .. }) => {
-                let reason = format!("the repository has no tag {tag} yet");
-                return Pause::Waiting { reason, wait };
-            }
             Some(SourceError::Moved(tag)) => {
                 return Pause::Moved { error: text, tag: tag.clone() };
             }
-            Some(SourceError::Unreachable { .. } | SourceError::Empty { .. }) | None => {}
+            Some(
+                SourceError::NoTag { .. }
+                | SourceError::Unreachable { .. }
+                | SourceError::Empty { .. },
+            )
+            | None => {}
         }
     }
     let wait = throttled(error).unwrap_or_default().cast_signed();
@@ -245,7 +272,7 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     }
 }
 
-/// Operating errors are tried again, later and later; after a day somebody has to look.
+/// Operating errors are tried again, later and later; in the end somebody has to look.
 async fn again(
     daemon: &Daemon,
     lease: &Lease,
@@ -253,11 +280,9 @@ async fn again(
     wait: SignedDuration,
 ) -> anyhow::Result<()> {
     let (store, queue) = (&daemon.line.store, &daemon.line.config.queue);
-    let now = clock::now();
-    let lasts = store.first_error(lease).await?.map(|first| now.duration_since(first));
-    if lasts.is_some_and(|lasts| lasts >= queue.park) {
+    if outlasts(queue.retry, queue.park, lease.attempts) {
         return store.park(lease, error).await;
     }
     let delay = retry_delay(queue.retry, lease.attempts, super::fraction());
-    store.retry(lease, error, now + delay.max(wait)).await
+    store.retry(lease, error, clock::now() + delay.max(wait)).await
 }

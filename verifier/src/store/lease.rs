@@ -9,22 +9,27 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::notices::{raise, settle_alarm, unstable};
-use super::{Store, commit, records, tags, time};
+use super::notices::{observe, raise, settle_alarm, unstable};
+use super::queue::want;
+use super::rebuilt::Rebuilt;
+use super::{Store, commit, records, tags};
 use crate::clock;
-use crate::observation::AlarmKind;
+use crate::observation::{AlarmKind, Observation, ObservationKind};
 use crate::queue::{JobState, Lease, LeaseLost, Settled, Why};
 use crate::record::{Record, RecordStatus};
 use crate::source::TagMove;
 
+/// A job is rebuilt again so long after a published file changed between two rebuilds of it.
+const CHANGED_WAIT_MS: i64 = 10 * 60 * 1000;
+
 impl Store {
-    /// Gives the first job that is due to `worker`.
+    /// Gives the first job that is due to `worker`, who reads all inputs anew.
     pub async fn claim(&self, worker: &str) -> anyhow::Result<Option<Lease>> {
         let now = clock::now_ms();
         let mut writing = self.write().await?;
         let row = sqlx::query(
             "UPDATE jobs SET state = 'running', worker = ?, fence = fence + 1, beat = 0,
-                 started_ms = ?, waiting = NULL
+                 started_ms = ?, waiting = NULL, again = 0
              WHERE seq = (SELECT seq FROM jobs
                  WHERE state IN ('queued', 'running', 'parked')
                      AND state = 'queued' AND due_ms <= ?
@@ -46,16 +51,6 @@ impl Store {
             attempts: row.try_get("attempts")?,
             is_new: row.try_get::<i64, _>("class")? == Why::Release.class(),
         }))
-    }
-
-    /// When the first of a job's attempts failed that ended in trouble of ours one after the other.
-    pub async fn first_error(&self, lease: &Lease) -> anyhow::Result<Option<Timestamp>> {
-        let first = sqlx::query_scalar("SELECT first_error_ms FROM jobs WHERE id = ?")
-            .bind(&lease.job)
-            .fetch_one(&self.readers)
-            .await
-            .context("look at a job")?;
-        Option::map(first, time).transpose()
     }
 
     /// A sign of life; an error if the lease is lost.
@@ -86,7 +81,7 @@ impl Store {
     /// over.
     pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
         let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
-            error = NULL, first_error_ms = NULL";
+            error = NULL";
         let values = [Value::Text(reason), Value::Number(due.as_millisecond())];
         let mut writing = self.write().await?;
         change(&mut writing, lease, set, &values).await?;
@@ -121,9 +116,9 @@ impl Store {
         commit(writing, "park", "park a job").await
     }
 
-    /// The end of an attempt that came to a verdict. A pass is recorded. The first verdict of a job
-    /// that is no pass is not: the job is queued again, to be rebuilt cleanly, and the second one
-    /// is recorded whatever it says.
+    /// The end of an attempt that came to a verdict. A pass is recorded. Another verdict is not,
+    /// before two rebuilds of the same inputs have come to none that is a pass: until then the job
+    /// is queued again, to be rebuilt cleanly.
     pub async fn settle(&self, lease: &Lease, record: &Record) -> anyhow::Result<Settled> {
         let mut writing = self.write().await?;
         let row = sqlx::query(
@@ -136,9 +131,12 @@ impl Store {
         .context("look at a job")?;
         let Some(row) = row else { return Err(LeaseLost { job: lease.job.clone() }.into()) };
         let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
-        let settled = match (record.status, &unconfirmed) {
+        let first = unconfirmed.as_deref().and_then(Rebuilt::read);
+        let rebuilt = Rebuilt::of(record);
+        let same = first.as_ref().filter(|first| first.is_of(&rebuilt));
+        let settled = match (record.status, same) {
             (RecordStatus::Fail | RecordStatus::NotBuilt, None) => {
-                confirm(&mut writing, lease, record).await?;
+                confirm(&mut writing, lease, &rebuilt, first.as_ref()).await?;
                 Settled::Confirm
             }
             (RecordStatus::Pass | RecordStatus::Fail | RecordStatus::NotBuilt, _) => {
@@ -146,8 +144,8 @@ impl Store {
                 finish(&mut writing, lease, record).await?;
                 let version = record.release.version.to_string();
                 settle_alarm(&mut *writing, AlarmKind::JobParked, &version).await?;
-                if let Some(first) = unconfirmed.filter(|first| *first != fingerprint(record)) {
-                    unstable(&mut writing, record, &first).await?;
+                if let Some(words) = same.and_then(|first| first.unlike(&rebuilt)) {
+                    unstable(&mut writing, record, &words).await?;
                 }
                 Settled::Recorded
             }
@@ -214,6 +212,14 @@ async fn change(
     Err(LeaseLost { job: lease.job.clone() }.into())
 }
 
+/// The worker has read nothing yet but what was just kept.
+pub(super) async fn begins(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+) -> anyhow::Result<()> {
+    change(writing, lease, "again = 0", &[]).await
+}
+
 async fn trouble(
     writing: &mut Transaction<'static, Sqlite>,
     lease: &Lease,
@@ -221,25 +227,35 @@ async fn trouble(
     state: JobState,
     due: Timestamp,
 ) -> anyhow::Result<()> {
-    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?,
-        first_error_ms = COALESCE(first_error_ms, ?), due_ms = ?";
-    let values = [
-        Value::Text(state.as_str()),
-        Value::Text(error),
-        Value::Number(clock::now_ms()),
-        Value::Number(due.as_millisecond()),
-    ];
+    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?, due_ms = ?";
+    let due = due.as_millisecond();
+    let values = [Value::Text(state.as_str()), Value::Text(error), Value::Number(due)];
     change(writing, lease, set, &values).await
 }
 
+/// Queues the job again. If a published file has become another one since the `first` rebuild, that
+/// is an observation, and a server that gives both by turns does not keep the machine busy.
 async fn confirm(
     writing: &mut Transaction<'static, Sqlite>,
     lease: &Lease,
-    record: &Record,
+    rebuilt: &Rebuilt,
+    first: Option<&Rebuilt>,
 ) -> anyhow::Result<()> {
+    let mut due = clock::now_ms();
+    for (name, was, now) in first.into_iter().flat_map(|first| first.changed_files(rebuilt)) {
+        due = clock::now_ms() + CHANGED_WAIT_MS;
+        let observation = Observation {
+            at: clock::now(),
+            kind: ObservationKind::FileChanged,
+            version: Some(lease.version.clone()),
+            artifact: Some(name.to_owned()),
+            detail: format!("{name} had the SHA-256 {was} and is now served with {now}"),
+        };
+        observe(writing, &observation).await?;
+    }
     let set = "state = 'queued', worker = NULL, unconfirmed = ?, due_ms = ?";
-    let fingerprint = fingerprint(record);
-    change(writing, lease, set, &[Value::Text(&fingerprint), Value::Number(clock::now_ms())]).await
+    let kept = serde_json::to_string(rebuilt).context("write what was rebuilt")?;
+    change(writing, lease, set, &[Value::Text(&kept), Value::Number(due)]).await
 }
 
 async fn finish(
@@ -250,6 +266,7 @@ async fn finish(
     let set = "state = 'done', worker = NULL, record = ?, finished_ms = ?, error = NULL";
     let values = [Value::Text(&record.id), Value::Number(clock::now_ms())];
     change(writing, lease, set, &values).await?;
+    verify_again(writing, lease).await?;
     sqlx::query(
         "UPDATE durations SET jobs = jobs + 1, sum_ms = sum_ms + taken FROM (
              SELECT MAX(finished_ms - COALESCE(started_ms, finished_ms), 0) AS taken
@@ -263,12 +280,18 @@ async fn finish(
     Ok(())
 }
 
-/// The inputs and outputs of a rebuild in one line: equal for two runs that agree.
-fn fingerprint(record: &Record) -> String {
-    let file = |artifact: &crate::record::RecordedArtifact| {
-        let rebuilt = artifact.rebuilt.map_or("none".to_owned(), |side| side.sha256.to_string());
-        format!("{} published {} rebuilt {rebuilt}", artifact.name, artifact.published.sha256)
-    };
-    let files: Vec<String> = record.artifacts.iter().map(file).collect();
-    files.join("; ")
+/// An input changed while the job ran that is done now: the record may be of the old one.
+async fn verify_again(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+) -> anyhow::Result<()> {
+    let again: bool = sqlx::query_scalar("SELECT again FROM jobs WHERE id = ?")
+        .bind(&lease.job)
+        .fetch_one(&mut **writing)
+        .await
+        .context("look at a job")?;
+    if again {
+        want(writing, &lease.version, Why::Recheck).await?;
+    }
+    Ok(())
 }

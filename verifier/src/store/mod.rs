@@ -14,6 +14,7 @@ mod lease;
 mod notices;
 mod pages;
 mod queue;
+mod rebuilt;
 mod records;
 mod releases;
 mod shown;

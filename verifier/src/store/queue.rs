@@ -98,11 +98,14 @@ impl Store {
         self.job(&job).await
     }
 
-    /// Cancels a job that is not over, whoever wants it. None if there is no such job.
+    /// Cancels a job that is not over, whoever wants it. None if there is no such job. The operator
+    /// has decided about the release, and not only about who asked for it: the job has a base class
+    /// then, whoever wanted it.
     pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let mut writing = self.write().await?;
         sqlx::query(
-            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1
+            "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1,
+                 base_class = COALESCE(base_class, class)
              WHERE id = ? AND state IN ('queued', 'running', 'parked')",
         )
         .bind(clock::now_ms())
@@ -196,7 +199,8 @@ pub(super) async fn want(
     let base = (why != Why::Request).then_some(why.class());
     let now = clock::now_ms();
     // A parked job is tried again at once: somebody asks for it now. What is tried again at once
-    // has its place in the queue, and its last trouble no longer holds it up.
+    // has its place in the queue, and its last trouble no longer holds it up. A job that runs may
+    // have read an input before it changed (class 2): then another one comes after it.
     let live: Option<String> = sqlx::query_scalar(
         "UPDATE jobs SET
              place = CASE WHEN ?1 < class THEN (
@@ -210,7 +214,7 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
-             first_error_ms = CASE state WHEN 'parked' THEN NULL ELSE first_error_ms END,
+             again = CASE WHEN state = 'running' AND ?1 = 2 THEN 1 ELSE again END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END
          WHERE version = ?4 AND state IN ('queued', 'running', 'parked') RETURNING id",
     )
@@ -249,6 +253,22 @@ pub(super) async fn want(
     .await
     .context("queue a job")?;
     Ok(id)
+}
+
+/// An input of `version` changed that nobody has judged yet: a job that runs may have read the old
+/// one. One that is queued will read the new one.
+pub(super) async fn reconsider(
+    writing: &mut Transaction<'static, Sqlite>,
+    version: &Version,
+) -> anyhow::Result<()> {
+    let query = "UPDATE jobs SET again = 1
+        WHERE version = ? AND state IN ('queued', 'running', 'parked') AND state = 'running'";
+    sqlx::query(query)
+        .bind(version.to_string())
+        .execute(&mut **writing)
+        .await
+        .context("keep that an input changed")?;
+    Ok(())
 }
 
 pub(super) fn job(row: &SqliteRow) -> anyhow::Result<Job> {

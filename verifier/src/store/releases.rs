@@ -6,13 +6,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
-use super::queue::want;
-use super::{Store, commit, current, time};
+use super::queue::{reconsider, want};
+use super::{Store, commit, current, lease, time};
 use crate::claims;
 use crate::clock;
 use crate::feed::Announced;
 use crate::observation::{Observation, ObservationKind};
-use crate::queue::Why;
+use crate::queue::{Lease, Why};
 use crate::release::Release;
 use crate::version::Version;
 
@@ -43,19 +43,24 @@ const NEWS_MS: i64 = 30 * 24 * 3600 * 1000;
 impl Store {
     /// Keeps what python.org announces, and wants verified what has no record and no job yet: what
     /// is new since the first list, and what was announced since `since`. What is much older than
-    /// the newest release is history, whenever the list has it. What is missing from the
-    /// list is not forgotten. Gives the number of jobs that were queued.
+    /// the newest release is history, whenever the list has it; a date to come makes nothing
+    /// history. What is missing from the list is not forgotten. Gives the number of jobs that were
+    /// queued.
     pub async fn learn(
         &self,
         announced: &[Announced],
         since: Option<Timestamp>,
     ) -> anyhow::Result<usize> {
         let mut writing = self.write().await?;
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(announced_ms) FROM releases WHERE api_key IS NOT NULL")
-                .fetch_one(&mut *writing)
-                .await
-                .context("look for the newest release")?;
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(announced_ms) FILTER (WHERE announced_ms <= ?1),
+                 CASE WHEN COUNT(*) > 0 THEN ?1 END)
+             FROM releases WHERE api_key IS NOT NULL",
+        )
+        .bind(clock::now_ms())
+        .fetch_one(&mut *writing)
+        .await
+        .context("look for the newest release")?;
         for release in announced {
             let added = ensure_release(&mut writing, &release.version, release.date).await?;
             sqlx::query("UPDATE releases SET api_key = ? WHERE version = ? AND api_key IS NOT ?")
@@ -79,6 +84,16 @@ impl Store {
     /// observed, and what was verified already is verified again. A file that is missing from the
     /// answer is not forgotten. True if there is something to verify again.
     pub async fn learn_files(&self, release: &Release) -> anyhow::Result<bool> {
+        self.learn_from(release, None).await
+    }
+
+    /// The same of what the worker with this lease has asked for, to begin with.
+    pub async fn learn_first(&self, release: &Release, lease: &Lease) -> anyhow::Result<()> {
+        self.learn_from(release, Some(lease)).await?;
+        Ok(())
+    }
+
+    async fn learn_from(&self, release: &Release, asked: Option<&Lease>) -> anyhow::Result<bool> {
         let version = release.version.to_string();
         let mut release = release.clone();
         let mut writing = self.write().await?;
@@ -109,6 +124,11 @@ impl Store {
         let again = verified && !changes.is_empty();
         if again {
             want(&mut writing, &release.version, Why::Recheck).await?;
+        }
+        match asked {
+            Some(lease) => lease::begins(&mut writing, lease).await?,
+            None if changes.is_empty() => {}
+            None => reconsider(&mut writing, &release.version).await?,
         }
         sqlx::query("UPDATE releases SET document = ?, document_ms = ? WHERE version = ?")
             .bind(serde_json::to_string(&release).context("write a release")?)
@@ -269,6 +289,10 @@ async fn announce_new(
 
 /// Wants every release verified that should be and has neither a record nor a job: new ones as
 /// such, older ones as back-fill, the newest first.
+///
+/// A job that was cancelled because whoever asked took that back decides nothing: nobody but them
+/// wanted it (no base class). One that an operator cancelled does, until somebody asks: otherwise
+/// every round would bring it back.
 async fn want_unverified(
     writing: &mut Transaction<'static, Sqlite>,
     since: Option<Timestamp>,
@@ -276,7 +300,8 @@ async fn want_unverified(
     let rows = sqlx::query(
         "SELECT version, fresh FROM releases
          WHERE api_key IS NOT NULL AND record IS NULL AND (fresh OR announced_ms >= ?)
-             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.version = releases.version)
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.version = releases.version
+                 AND NOT (state = 'cancelled' AND base_class IS NULL))
          ORDER BY announced_ms DESC, sort_key DESC",
     )
     .bind(since.map_or(i64::MAX, |since| since.as_millisecond()))

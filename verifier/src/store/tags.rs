@@ -34,8 +34,8 @@ struct Known {
 
 impl Store {
     /// Compares the tags of `repository` with what they named before. What is seen first of a
-    /// repository is no news. A release whose tag appeared is looked at again at once if its job
-    /// waits.
+    /// repository is no news. A release whose tag is not as it was seen before is looked at again
+    /// at once if its job waits.
     pub async fn tags_seen(
         &self,
         repository: &str,
@@ -57,12 +57,10 @@ impl Store {
                 continue;
             }
             keep(&mut writing, repository, name, commit).await?;
+            hasten(&mut writing, name).await?;
             match before {
                 None if known.is_empty() => {}
-                None => {
-                    hasten(&mut writing, name).await?;
-                    news.appeared.push(name.clone());
-                }
+                None => news.appeared.push(name.clone()),
                 Some(before) if before.commit == *commit => {
                     let detail = format!("tag {name} is there again and names commit {commit}");
                     tell(&mut writing, ObservationKind::TagRestored, name, detail).await?;
@@ -70,6 +68,7 @@ impl Store {
                 }
                 Some(before) => {
                     let detail = moved_detail(name, &before.commit, commit);
+                    settle_alarm(&mut *writing, AlarmKind::TagVanished, name).await?;
                     tell(&mut writing, ObservationKind::TagMoved, name, detail).await?;
                     news.moved.push(name.clone());
                 }
@@ -84,6 +83,19 @@ impl Store {
         }
         commit(writing, "tags", "keep the tags").await?;
         Ok(news)
+    }
+
+    /// Whether `repository` had the tag when its tags were last listed.
+    pub async fn has_tag(&self, repository: &str, tag: &str) -> anyhow::Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tags
+                 WHERE name = ? AND repository = ? AND NOT vanished)",
+        )
+        .bind(tag)
+        .bind(repository)
+        .fetch_one(&self.readers)
+        .await
+        .with_context(|| format!("look for tag {tag}"))
     }
 }
 

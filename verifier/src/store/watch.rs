@@ -37,7 +37,7 @@ pub struct FileRow {
 pub enum FileLook {
     /// It is what it was; with its `Last-Modified` now.
     Same { modified: Option<String> },
-    /// It has other bytes; the sentence says how that was seen.
+    /// It has other bytes: all of them were read.
     Changed { detail: String },
     /// It is not served any more.
     Vanished { detail: String },

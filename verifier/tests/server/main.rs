@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the environment")]
 
 mod badges;
+mod confirmed;
 mod current;
 mod embed;
 mod export;

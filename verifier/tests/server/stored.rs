@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use rebuilder::Digest;
+use serde_json::json;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use verifier::feed::Announced;
-use verifier::observation::{AlarmKind, ObservationKind};
-use verifier::queue::{Settled, Why};
-use verifier::record::RecordStatus;
+use verifier::observation::ObservationKind;
+use verifier::queue::{JobState, Why};
+use verifier::release::Release;
 use verifier::source::TagMove;
 use verifier::store::Store;
 use verifier::version::Version;
@@ -72,7 +72,26 @@ async fn history_that_a_short_list_left_out_is_no_news() {
 }
 
 #[tokio::test]
-async fn a_jobs_trouble_moves_with_the_clock_and_ends_when_it_only_waits() {
+async fn a_date_to_come_makes_no_release_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let one = |version: &str, date: &str| Announced {
+        version: version.parse().unwrap(),
+        date: format!("{date}T00:00:00Z").parse().unwrap(),
+        key: 1,
+    };
+    let mut list = vec![one("3.9.8", "2099-01-01")];
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    // With nothing else to go by, the newest release is of today.
+    list.push(one("3.9.7", "2021-08-30"));
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    list.extend([one("3.9.9", "2021-11-15"), one("3.8.13", "2021-06-14")]);
+    assert_eq!(store.learn(&list, None).await.unwrap(), 1);
+    assert_eq!(claimed(&store).await, ["3.9.9"]);
+}
+
+#[tokio::test]
+async fn a_jobs_trouble_is_over_when_it_only_waits() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
     store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
@@ -81,13 +100,9 @@ async fn a_jobs_trouble_moves_with_the_clock_and_ends_when_it_only_waits() {
     store.retry(&lease, "the disk is full", now).await.unwrap();
     let lease = store.claim("test").await.unwrap().unwrap();
     assert_eq!(lease.attempts, 1);
-    let first = store.first_error(&lease).await.unwrap().unwrap();
-    store.move_times(86_400_000).await.unwrap();
-    let moved = store.first_error(&lease).await.unwrap().unwrap();
-    assert_eq!(moved.duration_since(first).as_hours(), 24);
     store.wait(&lease, "no tag yet", now).await.unwrap();
     let lease = store.claim("test").await.unwrap().unwrap();
-    assert_eq!((lease.attempts, store.first_error(&lease).await.unwrap()), (0, None));
+    assert_eq!(lease.attempts, 0);
 }
 
 #[tokio::test]
@@ -115,30 +130,63 @@ async fn a_tag_that_a_worker_sees_moved_is_observed_once() {
     assert_eq!(store.alarms().await.unwrap().len(), 1);
 }
 
+/// The jobs that wait for a worker.
+async fn queued(store: &Store) -> Vec<Why> {
+    let jobs = store.jobs(Some(JobState::Queued), None, 9).await.unwrap();
+    jobs.into_iter().map(|(_, job)| job.why).collect()
+}
+
 #[tokio::test]
-async fn two_rebuilds_that_do_not_agree_are_an_alarm_and_the_second_is_recorded() {
+async fn an_input_that_changes_while_a_job_runs_is_verified_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
     let version: Version = "3.13.5".parse().unwrap();
-    let different = |text: &str| {
-        let mut record = record("3.13.5");
-        record.status = RecordStatus::Fail;
-        let rebuilt = record.artifacts[0].rebuilt.as_mut().unwrap();
-        rebuilt.sha256 = Digest::of(text.as_bytes());
-        record
+    store.enqueue(&version, Why::Release).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.enqueue(&version, Why::Recheck).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, [Why::Recheck]);
+    // Who asks while it runs joins it. What runs once more reads the inputs anew.
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.enqueue(&version, Why::Recheck).await.unwrap();
+    store.put_back(&lease).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.enqueue(&version, Why::Request).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+}
+
+#[tokio::test]
+async fn a_claim_that_changes_while_the_first_job_runs_is_verified_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let claimed = |size: u64| -> Release {
+        serde_json::from_value(json!({
+            "version": "3.13.5", "announced": "2025-06-11T17:00:00Z", "ignored": [],
+            "files": [{
+                "name": "Python-3.13.5.tgz", "sha256": null, "md5": null, "size": size,
+                "url": "https://www.python.org/ftp/python/3.13.5/Python-3.13.5.tgz",
+            }],
+        }))
+        .unwrap()
     };
-    let verdicts = |one, other| [different(one), different(other)];
-    for (verdicts, alarms) in [(verdicts("one", "one"), 0), (verdicts("one", "other"), 1)] {
-        store.enqueue(&version, Why::Request).await.unwrap();
-        for (record, settled) in verdicts.iter().zip([Settled::Confirm, Settled::Recorded]) {
-            let lease = store.claim("test").await.unwrap().unwrap();
-            assert_eq!(store.settle(&lease, record).await.unwrap(), settled);
-        }
-        assert_eq!(store.newest_of(&version).await.unwrap().unwrap().id, verdicts[1].id);
-        let open = store.alarms().await.unwrap();
-        let open = open.iter().filter(|alarm| alarm.kind == AlarmKind::RebuildUnstable);
-        assert_eq!(open.count(), alarms);
-    }
+    store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.learn_files(&claimed(1)).await.unwrap();
+    store.learn_files(&claimed(2)).await.unwrap();
+    // That is what the worker itself begins with.
+    store.learn_first(&claimed(3), &lease).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, []);
+    store.enqueue(&"3.13.5".parse().unwrap(), Why::Request).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.learn_first(&claimed(3), &lease).await.unwrap();
+    store.learn_files(&claimed(4)).await.unwrap();
+    store.settle(&lease, &record("3.13.5")).await.unwrap();
+    assert_eq!(queued(&store).await, [Why::Recheck]);
 }
 
 #[tokio::test]
@@ -154,6 +202,58 @@ async fn history_is_filled_in_from_the_newest_release_to_the_oldest() {
     let since = "2021-02-01T00:00:00Z".parse().unwrap();
     assert_eq!(store.learn(&announced, Some(since)).await.unwrap(), 3);
     assert_eq!(claimed(&store).await, ["3.9.3", "3.9.2", "3.9.1"]);
+}
+
+#[tokio::test]
+async fn what_is_due_moves_with_the_clock() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let now = jiff::Timestamp::now();
+    for version in ["3.9.1", "3.9.2"] {
+        store.enqueue(&version.parse().unwrap(), Why::Request).await.unwrap();
+    }
+    let waits = store.claim("test").await.unwrap().unwrap();
+    store.wait(&waits, "no tag yet", now).await.unwrap();
+    let runs = store.claim("test").await.unwrap().unwrap();
+    for (name, value) in [("one", now.to_string()), ("other", String::new())] {
+        store.set_fact(name, &value).await.unwrap();
+    }
+    let before = [&waits, &runs].map(|lease| lease.job.clone());
+    let due = async |job: &String| store.job(job).await.unwrap().unwrap().due;
+    let [first, second] = [due(&before[0]).await, due(&before[1]).await];
+    store.move_times(-86_400_000, &["one", "other", "none"]).await.unwrap();
+    let day = jiff::SignedDuration::from_hours(24);
+    assert_eq!([due(&before[0]).await, due(&before[1]).await], [first - day, second - day]);
+    assert_eq!(store.fact("one").await.unwrap(), Some((now - day).to_string()));
+    assert_eq!(store.fact("other").await.unwrap(), Some(String::new()));
+    assert_eq!(store.fact("none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_request_that_was_taken_back_keeps_no_release_from_being_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let date: jiff::Timestamp = "2021-06-01T00:00:00Z".parse().unwrap();
+    let versions: [Version; 3] = ["3.9.1", "3.9.2", "3.9.3"].map(|text| text.parse().unwrap());
+    let list = [0, 1, 2].map(|key: usize| Announced {
+        version: versions[key].clone(),
+        date,
+        key: key as u64,
+    });
+    assert_eq!(store.learn(&list, None).await.unwrap(), 0);
+    let (request, _) = store.request(&versions[0], "somebody").await.unwrap();
+    store.cancel(&request).await.unwrap();
+    let (_, job) = store.request(&versions[1], "somebody").await.unwrap();
+    store.cancel_job(&job.id).await.unwrap();
+    assert_eq!(store.learn(&list, Some(date)).await.unwrap(), 2);
+    assert_eq!(claimed(&store).await, ["3.9.3", "3.9.1"]);
+    // What an operator cancels stays so, round after round, until somebody asks.
+    for (_, job) in store.jobs(Some(JobState::Running), None, 9).await.unwrap() {
+        store.cancel_job(&job.id).await.unwrap();
+    }
+    assert_eq!(store.learn(&list, Some(date)).await.unwrap(), 0);
+    let (_, job) = store.request(&versions[1], "somebody").await.unwrap();
+    assert_eq!(job.state, JobState::Queued);
 }
 
 #[tokio::test]
