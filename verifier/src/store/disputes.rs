@@ -12,13 +12,12 @@ use crate::record::{Record, RecordStatus};
 /// Trouble of ours: who disagreed cannot be asked now, so nothing is judged.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{check} of {artifact} disagreed in record {record} and cannot be checked now ({why}): \
-     without it there is no pass"
+    "{claim} disagreed in {before} and cannot be checked now ({why}): without it there is no pass"
 )]
 pub struct Unsettled {
-    check: &'static str,
-    artifact: String,
-    record: String,
+    /// `witness of Python-3.13.5.tgz`.
+    claim: String,
+    before: String,
     why: String,
 }
 
@@ -42,7 +41,10 @@ impl Store {
                     continue;
                 }
                 match outcome {
-                    CheckOutcome::Disagrees => return Err(unsettled(record, claim, id).into()),
+                    CheckOutcome::Disagrees => {
+                        let name = claim_name(claim.0, claim.1);
+                        return refuse(record, &name, &format!("record {id}"));
+                    }
                     CheckOutcome::CannotCheck => {}
                     CheckOutcome::Agrees
                     | CheckOutcome::Missing
@@ -89,14 +91,31 @@ fn claims(evidence: &[Evidence]) -> impl Iterator<Item = ((Check, &str), CheckOu
     evidence.iter().map(|one| ((one.check, one.artifact.as_str()), one.outcome, &*one.detail))
 }
 
-fn unsettled(record: &Record, (check, artifact): (Check, &str), id: String) -> Unsettled {
-    let now = claims(&record.evidence).find(|(claim, outcome, _)| {
-        *claim == (check, artifact) && *outcome == CheckOutcome::CannotCheck
-    });
-    Unsettled {
-        check: check.as_str(),
-        artifact: artifact.to_owned(),
-        record: id,
-        why: now.map(|(_, _, detail)| detail.to_owned()).unwrap_or_default(),
+/// Refuses the pass of `record` if one of the claims that were `disputed` in the first rebuild of
+/// its job could not be checked in this one.
+pub(super) fn refuse_unchecked<'a>(
+    record: &Record,
+    disputed: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    if record.status != RecordStatus::Pass {
+        return Ok(());
     }
+    for claim in disputed {
+        refuse(record, claim, "the rebuild before")?;
+    }
+    Ok(())
+}
+
+fn refuse(record: &Record, claim: &str, before: &str) -> anyhow::Result<()> {
+    let is_unchecked = |((check, artifact), outcome, _): &((Check, &str), CheckOutcome, &str)| {
+        *outcome == CheckOutcome::CannotCheck && claim_name(*check, artifact) == claim
+    };
+    let Some((_, _, why)) = claims(&record.evidence).find(is_unchecked) else { return Ok(()) };
+    let (claim, before, why) = (claim.to_owned(), before.to_owned(), why.to_owned());
+    Err(Unsettled { claim, before, why }.into())
+}
+
+/// A claim in words: `witness of Python-3.13.5.tgz`.
+pub(super) fn claim_name(check: Check, artifact: &str) -> String {
+    format!("{} of {artifact}", check.as_str())
 }

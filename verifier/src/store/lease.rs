@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::disputes::refuse_unchecked;
 use super::notices::{observe, raise, settle_alarm, unstable};
 use super::queue::want;
 use super::rebuilt::Rebuilt;
@@ -132,6 +133,7 @@ impl Store {
         let Some(row) = row else { return Err(LeaseLost { job: lease.job.clone() }.into()) };
         let unconfirmed: Option<String> = row.try_get("unconfirmed")?;
         let first = unconfirmed.as_deref().and_then(Rebuilt::read);
+        refuse_unchecked(record, first.iter().flat_map(Rebuilt::disputed))?;
         let rebuilt = Rebuilt::of(record);
         let same = first.as_ref().filter(|first| first.is_of(&rebuilt));
         let settled = match (record.status, same) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rebuilder::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::disputes::claim_name;
 use crate::evidence::CheckOutcome;
 use crate::record::{Record, RecordedArtifact, VerdictName};
 
@@ -53,9 +54,7 @@ impl Rebuilt {
                 definition: record.rebuild.definition.clone(),
             },
             outputs: record.artifacts.iter().map(output).collect(),
-            disputed: disagrees
-                .map(|one| format!("{} of {}", one.check.as_str(), one.artifact))
-                .collect(),
+            disputed: disagrees.map(|one| claim_name(one.check, &one.artifact)).collect(),
         }
     }
 
@@ -63,6 +62,11 @@ impl Rebuilt {
     /// once more.
     pub fn read(text: &str) -> Option<Rebuilt> {
         serde_json::from_str(text).ok()
+    }
+
+    /// The claims that were false, as [`claim_name`] writes them.
+    pub fn disputed(&self) -> impl Iterator<Item = &str> {
+        self.disputed.iter().map(String::as_str)
     }
 
     /// Whether both were made from the same.

@@ -154,3 +154,41 @@ async fn what_an_older_version_kept_of_a_first_rebuild_confirms_nothing() {
     assert_eq!(settled(&store, &rebuilds).await, [Settled::Confirm, Settled::Recorded]);
     assert_eq!(store.alarms().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_claim_that_disagreed_and_cannot_be_checked_lets_nothing_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let with = |outcome, detail: &str| {
+        let mut record = if outcome == CheckOutcome::Disagrees { disputed() } else { passed() };
+        record.evidence = vec![Evidence::new(Check::Witness, FILE, outcome, detail.to_owned())];
+        record
+    };
+    let unchecked = || with(CheckOutcome::CannotCheck, "mary is away");
+    let agreeing = || with(CheckOutcome::Agrees, "");
+    let disagreeing = with(CheckOutcome::Disagrees, "mary says so");
+    // In the first rebuild of a job; and in a record.
+    let first = settled(&store, std::slice::from_ref(&disagreeing)).await;
+    assert_eq!(first, [Settled::Confirm]);
+    let lease = store.claim("test").await.unwrap().unwrap();
+    let refused = format!("{:#}", store.settle(&lease, &unchecked()).await.unwrap_err());
+    let expected = format!(
+        "witness of {FILE} disagreed in the rebuild before and cannot be checked now (mary is \
+         away): without it there is no pass"
+    );
+    assert_eq!(refused, expected);
+    assert_eq!(store.records(None, None, 9).await.unwrap(), []);
+    assert_eq!(store.settle(&lease, &agreeing()).await.unwrap(), Settled::Recorded);
+    store.refuse_unsettled(&unchecked()).await.unwrap();
+    store.append(&disagreeing).await.unwrap();
+    // A fail for another reason does not make it forgotten.
+    let mut other = different("other");
+    other.evidence = unchecked().evidence;
+    store.refuse_unsettled(&other).await.unwrap();
+    store.append(&other).await.unwrap();
+    let refused = format!("{:#}", store.refuse_unsettled(&unchecked()).await.unwrap_err());
+    assert!(refused.contains(&format!("record {} and cannot", disagreeing.id)), "{refused}");
+    store.refuse_unsettled(&agreeing()).await.unwrap();
+    store.append(&agreeing()).await.unwrap();
+    store.refuse_unsettled(&unchecked()).await.unwrap();
+}
