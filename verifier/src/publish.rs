@@ -128,8 +128,8 @@ const PATHS_SHOWN_MAX: usize = 10;
 fn unexplained_lines(artifact: &RecordedArtifact) -> impl Iterator<Item = String> {
     let shown = artifact.unexplained.iter().take(PATHS_SHOWN_MAX);
     let lines: Vec<String> = shown.map(|path| format!("UNEXPLAINED {path}")).collect();
-    let rest = artifact.unexplained.len().saturating_sub(PATHS_SHOWN_MAX);
-    let more = (rest > 0).then(|| format!("and {rest} more unexplained"));
+    let rest = artifact.unexplained_total().saturating_sub(PATHS_SHOWN_MAX as u64);
+    let more = (rest > 0).then(|| format!("and {} more unexplained", report::grouped(rest)));
     lines.into_iter().chain(more)
 }
 

@@ -108,7 +108,7 @@ async fn every_file_has_the_bytes_that_the_server_sends() {
 }
 
 /// What only a running service has; deploy/STATIC.md says so.
-const LIVE: [&str; 3] = ["/jobs/", "/api/v1/jobs", "/api/v1/alarms"];
+const LIVE: [&str; 4] = ["/jobs/", "/api/v1/jobs", "/api/v1/alarms", "/api/v1/observations"];
 
 #[tokio::test]
 async fn every_link_of_a_copy_leads_to_a_file_of_it_or_to_what_is_said_to_be_missing() {

@@ -16,6 +16,7 @@ struct EmbedPage<'a> {
     frame: &'a Frame,
     latest: Option<Embedded>,
     series: Vec<Embedded>,
+    series_more: usize,
     /// Of one release, and of one file of it.
     examples: Vec<Embedded>,
 }
@@ -61,8 +62,9 @@ impl Embedded {
 pub async fn embed(shown: &Shown, frame: &Frame) -> anyhow::Result<Page> {
     let store = &shown.store;
     let about = |what: &str| format!("reproducibility of {what}");
-    let series = store.series().await?.into_iter().take(SERIES_MAX);
-    let series = series.map(|series| {
+    let known = store.series().await?;
+    let series_more = known.len().saturating_sub(SERIES_MAX);
+    let series = known.into_iter().take(SERIES_MAX).map(|series| {
         Embedded::new(shown, &series, about(&format!("the newest CPython {series}")), "/")
     });
     let series: Vec<Embedded> = series.collect();
@@ -87,6 +89,6 @@ pub async fn embed(shown: &Shown, frame: &Frame) -> anyhow::Result<Page> {
     let latest = newest_release.is_some();
     let latest = latest.then(|| Embedded::new(shown, "latest", about("the newest CPython"), "/"));
     let modified = newest([newest_release.map(|standing| standing.modified)]);
-    let page = EmbedPage { frame, latest, series, examples };
+    let page = EmbedPage { frame, latest, series, series_more, examples };
     Ok(Page { html: page.render()?, modified })
 }
