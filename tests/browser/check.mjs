@@ -2,7 +2,8 @@
 //
 // Starts at the overview and follows links to pages of the same origin, and to the reports of
 // records; what is not HTML is left out. Each page is looked at wide and at 360 px, dark and light,
-// and once without script. Prints one line a finding, and exits 1 if there is any.
+// with everything open that can be folded, and once without script. Prints one line a finding, and
+// exits 1 if there is any.
 
 import { createRequire } from "node:module";
 import { existsSync } from "node:fs";
@@ -27,6 +28,10 @@ const KINDS = {
   release: /^\/releases\/[^/]+$/,
   record: /^\/records\/[^/]+$/,
   job: /^\/jobs\/[^/]+$/,
+  queue: /^\/queue$/,
+  about: /^\/about$/,
+  embed: /^\/embed$/,
+  api: /^\/api$/,
   report: /^\/records\/[^/]+\/reports\/.+\.difference\.html$/,
   "404": new RegExp(`^${MISSING}$`),
 };
@@ -89,6 +94,11 @@ async function fetched(url) {
   return { status: answer.status, contentType, body: await answer.text() };
 }
 
+/** Opens what a reader can open: nobody looks into what is folded, axe neither. */
+async function unfold(page) {
+  await page.$$eval("details", (all) => all.forEach((one) => (one.open = true)));
+}
+
 /** Links of a page to pages of the same origin. */
 async function links(page) {
   const found = await page.$$eval("a[href]", (all) => all.map((link) => link.href));
@@ -118,6 +128,7 @@ async function look(path) {
     const viewport = { width, height: 900 };
     // The page's policy forbids foreign scripts, and axe is one.
     const { context, page } = await open({ viewport, colorScheme, bypassCSP: true }, path);
+    await unfold(page);
     await page.addScriptTag({ path: AXE });
     const found = await page.evaluate(() => globalThis.axe.run());
     for (const one of found.violations) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{Ran, Scene};
+use verifier::publish::site::Caching;
 use verifier::store::TokenRow;
 
 use crate::daemon::{self, Running};
@@ -173,4 +174,18 @@ fn what_is_no_sound_store_is_not_restored() {
     scene.run(&["serve", "--once"]).exits(2);
     restore(&backup).exits(0);
     assert_eq!(scene.records(), before);
+}
+
+#[test]
+fn a_cache_before_it_keeps_a_verdict_no_longer_than_the_answer_allows() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx.conf");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    let settings = shipped.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let settings: Vec<&str> = settings.collect();
+    // It takes the place of stale-if-error, and has no end.
+    assert!(!settings.iter().any(|line| line.starts_with("proxy_cache_use_stale")));
+    let allowed = [Caching::Minutes, Caching::Page, Caching::Forever].map(Caching::header);
+    for line in settings.iter().filter(|line| line.starts_with("add_header Cache-Control")) {
+        assert!(allowed.contains(&line.split('"').nth(1).unwrap()), "{line}");
+    }
 }

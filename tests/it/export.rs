@@ -4,8 +4,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Instant;
 
 use crate::daemon::{address, is_done, serve, wait_for, watched};
+
+/// Moments at which an export is killed.
+const KILLS: u32 = 16;
 
 /// The body of the daemon's answer.
 fn get(address: &str, path: &str) -> Vec<u8> {
@@ -58,6 +63,24 @@ fn a_site_is_exported_while_the_daemon_serves_it() {
     let again = scene.command(&["export", &directory]).output().unwrap();
     let again = String::from_utf8(again.stdout).unwrap();
     assert!(again.starts_with("0 files written, "), "{again}");
+    // Killed anywhere on its way, it leaves nothing that the next run does not put right.
+    let mut wanted = files;
+    wanted.sort();
+    fs::remove_dir_all(&site).unwrap();
+    let begun = Instant::now();
+    assert_eq!(scene.command(&["export", &directory]).status().unwrap().code(), Some(0));
+    let whole = begun.elapsed();
+    fs::remove_dir_all(&site).unwrap();
+    for part in 1..=KILLS {
+        let mut export = scene.command(&["export", &directory]).spawn().unwrap();
+        sleep(whole * part / KILLS);
+        export.kill().unwrap();
+        export.wait().unwrap();
+    }
+    assert_eq!(scene.command(&["export", &directory]).status().unwrap().code(), Some(0));
+    let mut found = self::files(&site);
+    found.sort();
+    assert_eq!(found, wanted);
     assert_eq!(running.stop(), Some(0));
 }
 

@@ -128,8 +128,8 @@ const PATHS_SHOWN_MAX: usize = 10;
 fn unexplained_lines(artifact: &RecordedArtifact) -> impl Iterator<Item = String> {
     let shown = artifact.unexplained.iter().take(PATHS_SHOWN_MAX);
     let lines: Vec<String> = shown.map(|path| format!("UNEXPLAINED {path}")).collect();
-    let rest = artifact.unexplained.len().saturating_sub(PATHS_SHOWN_MAX);
-    let more = (rest > 0).then(|| format!("and {rest} more unexplained"));
+    let rest = artifact.unexplained_total().saturating_sub(PATHS_SHOWN_MAX as u64);
+    let more = (rest > 0).then(|| format!("and {} more unexplained", report::grouped(rest)));
     lines.into_iter().chain(more)
 }
 
@@ -186,11 +186,14 @@ pub fn write_report(directory: &Path, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the name of a file begins with that is being written; a leftover if nobody does.
+pub const UNFINISHED: &str = ".verbatim-unfinished-";
+
 /// Readers see the old file or the new one, never half of one.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         set_usual_mode(file.as_file())?;

@@ -112,6 +112,15 @@ pub struct RecordedArtifact {
     pub replay: Option<Replay>,
 }
 
+impl RecordedArtifact {
+    /// How many paths nobody accounts for: [`RecordedArtifact::unexplained`] has the first of them.
+    pub fn unexplained_total(&self) -> u64 {
+        let counted =
+            self.explanation.as_ref().map_or(0, |explanation| explanation.map.unexplained);
+        counted.max(self.unexplained.len() as u64)
+    }
+}
+
 /// An [`Explanation`], bounded: a hostile archive may have a million members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedExplanation {

@@ -50,7 +50,10 @@ fn feed(
     let entries = changes.iter().map(|news| entry(shown, news));
     Ok(Feed {
         title: title.into(),
-        subtitle: Some(Text::plain("Each change of a release's status.")),
+        subtitle: Some(Text::plain(format!(
+            "Each change of a release's status, the last {ENTRIES_MAX}. Every verdict is at {}.",
+            shown.public("/api/v1/records")
+        ))),
         id: own.clone(),
         updated: written(modified)?,
         authors: vec![Person { name: "Verbatim".to_owned(), ..Person::default() }],

@@ -2,20 +2,21 @@
 //!
 //! It promises: each file has the bytes that the server sends for its URL; a file whose bytes are
 //! the same is not touched; readers see the old file or the new one; nothing is replaced or
-//! removed that it did not write itself. Everything is of one moment of the store, so it may run
-//! while the daemon works.
+//! removed that it did not write itself, and what an export that was killed left half written is
+//! removed by the next one. Everything is of one moment of the store, so it may run while the
+//! daemon works.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::paths::paths;
 use super::site::Shown;
-use super::write;
+use super::{UNFINISHED, write};
 
 /// What this command wrote into a directory.
 const MANIFEST: &str = ".verbatim-export.json";
@@ -53,7 +54,9 @@ pub async fn export(
     let paths = paths(shown).await?;
     let mut now: BTreeSet<String> = paths.iter().map(|path| file_of(path)).collect();
     // Said before it is done: what a run that is killed has written is still known to be ours.
-    write_manifest(directory, own.union(&now).cloned().collect())?;
+    let all: BTreeSet<String> = own.union(&now).cloned().collect();
+    sweep(directory, &all)?;
+    write_manifest(directory, all)?;
     let mut exported = Exported::default();
     for path in &paths {
         let file = file_of(path);
@@ -150,6 +153,29 @@ fn put(directory: &Path, file: &str, bytes: &[u8], is_ours: bool) -> anyhow::Res
     fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
     write(&path, bytes)?;
     Ok(true)
+}
+
+/// Removes what a run that was killed left half written, beside any of these files: only one run
+/// writes at a time, and it is this one.
+fn sweep(directory: &Path, files: &BTreeSet<String>) -> anyhow::Result<()> {
+    let beside = |file: &String| directory.join(file).parent().map(Path::to_path_buf);
+    let mut places: BTreeSet<PathBuf> = files.iter().filter_map(beside).collect();
+    places.insert(directory.to_path_buf());
+    for place in places {
+        let listing = || format!("list {}", place.display());
+        let entries = match fs::read_dir(&place) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(listing),
+        };
+        for entry in entries {
+            let entry = entry.with_context(listing)?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// True if it was there.

@@ -84,10 +84,19 @@ async fn release(shown: &Shown, version: &Version, paths: &mut Vec<String>) -> a
     }
     let standing = shown.store.standing(version).await?;
     let files = standing.map(|Standing { files, .. }| files).unwrap_or_default();
-    for (name, _) in files {
+    let mut names: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        names = usual_files(version).to_vec();
+    }
+    for name in names {
         badges(paths, &format!("{version}/{name}"));
     }
     Ok(())
+}
+
+/// The files of a release that python.org was not asked about yet: they have badges already.
+pub fn usual_files(version: &Version) -> [String; 2] {
+    ["tar.xz", "tgz"].map(|kind| format!("Python-{version}.{kind}"))
 }
 
 fn badges(paths: &mut Vec<String>, name: &str) {

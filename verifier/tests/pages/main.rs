@@ -1,4 +1,5 @@
 //! The pages, rendered from real stores.
 
+mod lists;
 mod render;
 mod world;

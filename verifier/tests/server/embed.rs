@@ -23,8 +23,14 @@ async fn what_is_pasted_shows_a_badge() {
         assert_eq!(server.get(image).await.header("content-type"), "image/svg+xml", "{image}");
     }
     let pasted = all(&page.text, "<pre class=\"copy\"", "</pre>");
-    let three_lines = "latest.svg\n   :alt: newest CPython, rebuilt from its tag\n   :target: http";
+    let three_lines =
+        "latest.svg\n   :alt: reproducibility of the newest CPython\n   :target: http";
     assert!(page.text.contains(three_lines), "{}", page.text);
+    // What is pasted outlives every verdict.
+    let ours = all(&page.text, "alt=\"", "\"").len();
+    let shown = page.text.replace("&#34;", "\"");
+    let named = all(&shown, "alt=\"", "\"");
+    assert!(named.len() > ours && named.iter().all(|alt| alt.starts_with("reproducibility of ")));
     assert_eq!(pasted.len(), 4 * images.len(), "Markdown, reST, HTML and shields of each");
     let base = "http://127.0.0.1:8470";
     for part in pasted {

@@ -95,10 +95,20 @@ async fn every_file_has_the_bytes_that_the_server_sends() {
         assert!(found.contains_key(&expected), "{expected}");
     }
     assert!(!found.keys().any(|name| name.contains(".half")));
+    // Also of a release whose files nobody asked for yet.
+    let embed = server.get("/embed").await.text;
+    let badges: Vec<&str> = embed.split("<img src=\"").skip(1).collect();
+    assert!(badges.iter().any(|rest| rest.starts_with("/badge/cpython/3.14.1/Python-3.14.1.")));
+    for rest in badges {
+        let image = rest.split('"').next().unwrap();
+        for path in [image.to_owned(), image.replace(".svg", ".json")] {
+            assert!(found.contains_key(&file_of(&path)), "{path}");
+        }
+    }
 }
 
 /// What only a running service has; deploy/STATIC.md says so.
-const LIVE: [&str; 3] = ["/jobs/", "/api/v1/jobs", "/api/v1/alarms"];
+const LIVE: [&str; 4] = ["/jobs/", "/api/v1/jobs", "/api/v1/alarms", "/api/v1/observations"];
 
 #[tokio::test]
 async fn every_link_of_a_copy_leads_to_a_file_of_it_or_to_what_is_said_to_be_missing() {
@@ -206,6 +216,26 @@ async fn nothing_of_others_is_replaced_or_removed() {
     // What somebody changed of ours is mended.
     fs::write(path("feed.atom"), "changed").unwrap();
     assert_eq!(run(&server, directory.path()).await.unwrap().written, 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_export_left_half_written_goes_with_the_next_one() {
+    let server = every_state().await;
+    let id = reported(&server).await;
+    let directory = tempfile::tempdir().unwrap();
+    run(&server, directory.path()).await.unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let places = ["", "badge/cpython/", "releases/3.14.1/", &format!("records/{id}/reports/")];
+    let leftovers = places.map(|place| path(&format!("{place}.verbatim-unfinished-x1Yz")));
+    let of_others = places.map(|place| path(&format!("{place}.unfinished")));
+    for file in leftovers.iter().chain(&of_others) {
+        fs::write(file, "half").unwrap();
+    }
+    // What had them is not published any more, and yet its directory is looked at.
+    fs::remove_dir_all(server.site().reports.join(&id)).unwrap();
+    run(&server, directory.path()).await.unwrap();
+    assert!(leftovers.iter().all(|file| !file.exists()));
+    assert!(of_others.iter().all(|file| file.exists()));
 }
 
 #[tokio::test]

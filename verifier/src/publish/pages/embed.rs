@@ -4,6 +4,7 @@ use askama::Template;
 use url::form_urlencoded::byte_serialize;
 
 use super::{Frame, Page, newest};
+use crate::publish::paths::usual_files;
 use crate::publish::site::Shown;
 
 /// Series that are listed, the newest ones.
@@ -15,6 +16,7 @@ struct EmbedPage<'a> {
     frame: &'a Frame,
     latest: Option<Embedded>,
     series: Vec<Embedded>,
+    series_more: usize,
     /// Of one release, and of one file of it.
     examples: Vec<Embedded>,
 }
@@ -23,7 +25,8 @@ struct EmbedPage<'a> {
 struct Embedded {
     /// `3.13`, `latest`, `3.13.5/Python-3.13.5.tgz`.
     name: String,
-    /// What it is about, for people and for `alt`.
+    /// What it is about, for people and for `alt`. Not how that stands: what is pasted stays as it
+    /// is when the badge changes.
     about: String,
     markdown: String,
     /// Its lines.
@@ -58,10 +61,11 @@ impl Embedded {
 /// The page for whoever wants a badge.
 pub async fn embed(shown: &Shown, frame: &Frame) -> anyhow::Result<Page> {
     let store = &shown.store;
-    let rebuilt = |what: &str| format!("{what}, rebuilt from its tag");
-    let series = store.series().await?.into_iter().take(SERIES_MAX);
-    let series = series.map(|series| {
-        Embedded::new(shown, &series, rebuilt(&format!("newest CPython {series}")), "/")
+    let about = |what: &str| format!("reproducibility of {what}");
+    let known = store.series().await?;
+    let series_more = known.len().saturating_sub(SERIES_MAX);
+    let series = known.into_iter().take(SERIES_MAX).map(|series| {
+        Embedded::new(shown, &series, about(&format!("the newest CPython {series}")), "/")
     });
     let series: Vec<Embedded> = series.collect();
     let newest_release = match store.newest().await? {
@@ -72,18 +76,19 @@ pub async fn embed(shown: &Shown, frame: &Frame) -> anyhow::Result<Page> {
     if let Some(standing) = &newest_release {
         let version = &standing.version;
         let page = format!("/releases/{version}");
-        let about = rebuilt(&format!("CPython {version}"));
         // The badge of two numbers is that of their series.
         if version.to_string() != version.series() {
+            let about = about(&format!("CPython {version}"));
             examples.push(Embedded::new(shown, &version.to_string(), about, &page));
         }
         let known = standing.files.first().map(|(name, _)| name.clone());
-        let file = known.unwrap_or_else(|| format!("Python-{version}.tar.xz"));
-        examples.push(Embedded::new(shown, &format!("{version}/{file}"), rebuilt(&file), &page));
+        let [usual, _] = usual_files(version);
+        let file = known.unwrap_or(usual);
+        examples.push(Embedded::new(shown, &format!("{version}/{file}"), about(&file), &page));
     }
     let latest = newest_release.is_some();
-    let latest = latest.then(|| Embedded::new(shown, "latest", rebuilt("newest CPython"), "/"));
+    let latest = latest.then(|| Embedded::new(shown, "latest", about("the newest CPython"), "/"));
     let modified = newest([newest_release.map(|standing| standing.modified)]);
-    let page = EmbedPage { frame, latest, series, examples };
+    let page = EmbedPage { frame, latest, series, series_more, examples };
     Ok(Page { html: page.render()?, modified })
 }

@@ -18,7 +18,7 @@ const CAUSES_MAX: usize = 40;
 pub const FILES_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 200;
 /// Files of a report that are listed.
-const REPORTS_MAX: usize = 256;
+pub const REPORTS_MAX: usize = 256;
 /// A text from outside is cut after so many characters.
 const TEXT_CHARACTERS_MAX: usize = 600;
 
@@ -44,7 +44,7 @@ pub struct FileShown {
     pub causes: Vec<CauseShown>,
     pub causes_more: usize,
     pub unexplained: Vec<String>,
-    pub unexplained_more: usize,
+    pub unexplained_rest: Option<Rest>,
     pub origin: Option<OriginShown>,
     /// How the replay of a file that was packed by hand went.
     pub replay: Option<String>,
@@ -70,8 +70,18 @@ pub struct OriginShown {
     pub sentence: String,
     /// Members that are not the tag's: path, and who made them.
     pub others: Vec<(String, String)>,
-    pub others_more: u64,
+    pub others_rest: Option<Rest>,
     pub notes: Vec<String>,
+    pub notes_more: usize,
+}
+
+/// What a page leaves out of a list that the record has, maybe not whole either.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// How many more there are.
+    pub more: String,
+    /// `all of them`, `the first 1,000`.
+    pub kept: String,
 }
 
 /// A stored file of a record's report.
@@ -116,7 +126,8 @@ fn file(
     };
     let own = format!("{}.", artifact.name);
     let of_this = |report: &&ReportFile| report.name.starts_with(&own);
-    let (unexplained, unexplained_more) = first(&artifact.unexplained, paths_max);
+    let (unexplained, _) = first(&artifact.unexplained, paths_max);
+    let kept = artifact.unexplained.len();
     FileShown {
         name: artifact.name.clone(),
         url: matches!(artifact.url.scheme(), "http" | "https").then(|| artifact.url.to_string()),
@@ -132,7 +143,7 @@ fn file(
         causes: artifact.causes.iter().take(CAUSES_MAX).map(cause).collect(),
         causes_more: artifact.causes.len().saturating_sub(CAUSES_MAX),
         unexplained: unexplained.iter().map(|path| cut(path)).collect(),
-        unexplained_more,
+        unexplained_rest: rest(unexplained.len(), kept, artifact.unexplained_total()),
         origin: artifact.explanation.as_ref().map(|map| origin(map, paths_max)),
         replay: artifact.replay.as_ref().map(|replay| cut(&replay.to_string())),
         reports: reports.iter().filter(of_this).cloned().collect(),
@@ -168,15 +179,18 @@ fn origin(explanation: &RecordedExplanation, paths_max: usize) -> OriginShown {
     OriginShown {
         sentence,
         others: others.iter().map(|(path, origin)| (cut(path), words(origin))).collect(),
-        others_more: explanation.others_total.saturating_sub(others.len() as u64),
+        others_rest: rest(others.len(), map.others.len(), explanation.others_total),
         notes: map.notes.iter().take(CAUSES_MAX).map(|note| cut(&note.text)).collect(),
+        notes_more: map.notes.len().saturating_sub(CAUSES_MAX),
     }
 }
 
 /// Checks with the same answer share a line; what disagrees comes first.
 pub fn evidence(evidence: &[Evidence]) -> (Vec<EvidenceShown>, usize) {
     let mut groups: Vec<(&Evidence, Vec<&str>)> = Vec::new();
-    for one in evidence {
+    let mut sorted: Vec<&Evidence> = evidence.iter().collect();
+    sorted.sort_by_key(|one| one.outcome != CheckOutcome::Disagrees);
+    for one in sorted {
         let full = groups.len() >= EVIDENCE_MAX;
         let same = |(first, _): &&mut (&Evidence, Vec<&str>)| {
             (first.check, first.outcome, &first.detail) == (one.check, one.outcome, &one.detail)
@@ -188,7 +202,6 @@ pub fn evidence(evidence: &[Evidence]) -> (Vec<EvidenceShown>, usize) {
             None => {}
         }
     }
-    groups.sort_by_key(|(one, _)| one.outcome != CheckOutcome::Disagrees);
     let shown = |(one, artifacts): &(&Evidence, Vec<&str>)| EvidenceShown {
         check: one.check.as_str(),
         outcome: one.outcome.as_str(),
@@ -234,6 +247,16 @@ fn words(name: &str) -> &'static str {
     ];
     let known = WORDS.iter().find(|(end, _)| name.ends_with(end));
     known.map_or("another file", |(_, words)| words)
+}
+
+/// Of a list of `total` of which a page shows so many and the record has `kept`.
+fn rest(shown: usize, kept: usize, total: u64) -> Option<Rest> {
+    let more = total.saturating_sub(shown as u64);
+    let kept = match kept as u64 >= total {
+        true => "all of them".to_owned(),
+        false => format!("the first {}", grouped(kept as u64)),
+    };
+    (more > 0).then(|| Rest { more: grouped(more), kept })
 }
 
 /// The first of a list, and how many more there are.

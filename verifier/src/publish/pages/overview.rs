@@ -34,7 +34,9 @@ struct Overview<'a> {
     releases: usize,
     releases_more: u64,
     latest: Vec<Latest>,
+    latest_more: bool,
     changes: Vec<ChangeShown>,
+    changes_more: bool,
 }
 
 /// How python.org is watched.
@@ -73,7 +75,9 @@ struct ChangeShown {
 pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let (lines, total) = store.release_lines(RELEASES_MAX).await?;
     let alarms = store.alarms().await?;
-    let changes = store.last_changes(CHANGES_MAX).await?;
+    let mut changes = store.last_changes(CHANGES_MAX + 1).await?;
+    let changes_more = changes.len() > CHANGES_MAX as usize;
+    changes.truncate(CHANGES_MAX as usize);
     let last = fact(store, "feed.last_success").await?;
     let next = fact(store, "feed.next_check").await?;
     let modified = modified(&lines, &alarms, last.as_deref());
@@ -105,7 +109,9 @@ pub async fn overview(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
         releases: lines.len(),
         releases_more: total.saturating_sub(lines.len() as u64),
         latest: latest(&lines),
+        latest_more: lines.len() > LATEST_MAX,
         changes: changes.collect(),
+        changes_more,
     };
     Ok(Page { html: page.render()?, modified: newest([Some(modified), changed]) })
 }

@@ -26,6 +26,7 @@ struct QueuePage<'a> {
     live: Vec<JobShown>,
     more: u64,
     done: Vec<DoneShown>,
+    done_more: bool,
 }
 
 /// A job that is not over.
@@ -56,7 +57,9 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
     let lengths = store.queue_lengths().await?;
     let usual = store.usual_duration_ms().await?;
     let jobs = store.live_jobs(JOBS_MAX).await?;
-    let done = store.last_jobs(DONE_MAX).await?;
+    let mut done = store.last_jobs(DONE_MAX + 1).await?;
+    let done_more = done.len() > DONE_MAX as usize;
+    done.truncate(DONE_MAX as usize);
     let modified = newest(
         jobs.iter().chain(&done).flat_map(|job| [Some(job.created), job.started, job.finished]),
     );
@@ -72,6 +75,7 @@ pub async fn queue(store: &Store, frame: &Frame) -> anyhow::Result<Page> {
         live: jobs.iter().zip(live).map(|(job, at)| shown(job, at)).collect(),
         more: (queued + running + parked).saturating_sub(jobs.len() as u64),
         done: done.into_iter().map(done_shown).collect(),
+        done_more,
     };
     Ok(Page { html: page.render()?, modified })
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use askama::Template;
 use tokio::task::spawn_blocking;
 
-use super::files::{ReportFile, cut, reports};
+use super::files::{REPORTS_MAX, ReportFile, cut, reports};
 use super::markup::duration;
 use super::release::{Found, found, verdict_sentence};
 use super::state::State;
@@ -35,11 +35,23 @@ struct RecordPage<'a> {
     took: String,
     found: Found,
     steps: Vec<StepShown>,
+    steps_more: usize,
     variables: Vec<(String, String)>,
+    variables_more: usize,
     limits: Vec<String>,
+    limits_more: usize,
     definition: String,
-    log: Vec<String>,
+    log: LogShown,
     reports: Vec<ReportFile>,
+    reports_more: bool,
+}
+
+/// The end of a log.
+#[derive(Default)]
+struct LogShown {
+    lines: Vec<String>,
+    /// Whether there are others before them.
+    more: bool,
 }
 
 /// A step of the recipe, as it ran.
@@ -48,6 +60,7 @@ struct StepShown {
     /// How long it ran; none if it was not reached.
     took: Option<String>,
     lines: Vec<String>,
+    lines_more: usize,
 }
 
 /// The page of a record; none if there is no such record.
@@ -60,6 +73,8 @@ pub async fn record(
     let Some(record) = read(store, id).await? else { return Ok(None) };
     let parameters = &record.definition.internal_parameters;
     let variables = parameters.environment.iter().take(STEPS_MAX);
+    let limits = &record.rebuild.limits_in_force;
+    let more = |length: usize| length.saturating_sub(STEPS_MAX);
     let milliseconds = record.finished.duration_since(record.started).as_millis();
     let reports = reports(directory, &record.id).await?;
     let path = directory.join(&record.id).join("build.log");
@@ -75,11 +90,15 @@ pub async fn record(
         sentence: verdict_sentence(&record),
         took: duration(u64::try_from(milliseconds).unwrap_or_default()),
         steps: steps(&record),
+        steps_more: more(parameters.steps.len()),
         variables: variables.map(|(name, value)| (cut(name), quoted(value))).collect(),
-        limits: record.rebuild.limits_in_force.iter().take(STEPS_MAX).map(|l| cut(l)).collect(),
+        variables_more: more(parameters.environment.len()),
+        limits: limits.iter().take(STEPS_MAX).map(|limit| cut(limit)).collect(),
+        limits_more: more(limits.len()),
         definition: record.rebuild.definition.clone(),
         log: log.context("read a log")??,
         found: found(&record, &reports, PATHS_MAX),
+        reports_more: reports.len() == REPORTS_MAX,
         reports,
     };
     Ok(Some(Page { html: page.render()?, modified: record.finished }))
@@ -113,22 +132,27 @@ fn steps(record: &Record) -> Vec<StepShown> {
     let steps = record.definition.internal_parameters.steps.iter().take(STEPS_MAX).enumerate();
     let shown = steps.map(|(place, step)| {
         let run = runs.get(place).filter(|run| run.name == step.name);
+        let lines = step.run.trim_matches('\n').lines();
         StepShown {
             name: cut(&step.name),
             took: run.map(|run| duration(run.milliseconds)),
-            lines: step.run.trim_matches('\n').lines().take(SCRIPT_LINES_MAX).map(cut).collect(),
+            lines: lines.clone().take(SCRIPT_LINES_MAX).map(cut).collect(),
+            lines_more: lines.count().saturating_sub(SCRIPT_LINES_MAX),
         }
     });
     shown.collect()
 }
 
 /// The last lines of a log; none if it is not kept.
-fn log(path: &Path) -> anyhow::Result<Vec<String>> {
+fn log(path: &Path) -> anyhow::Result<LogShown> {
     let reading = || format!("read {}", path.display());
-    let Some(kept) = retention::open(path).with_context(reading)? else { return Ok(Vec::new()) };
+    let Some(kept) = retention::open(path).with_context(reading)? else {
+        return Ok(LogShown::default());
+    };
     let (bytes, is_cut) = kept.last_bytes(LOG_BYTES_MAX).with_context(reading)?;
     let text = String::from_utf8_lossy(&bytes);
     // After a cut, what the first line was is not known.
     let lines: Vec<String> = text.lines().skip(usize::from(is_cut)).map(cut).collect();
-    Ok(lines[lines.len().saturating_sub(LOG_LINES_MAX)..].to_vec())
+    let first = lines.len().saturating_sub(LOG_LINES_MAX);
+    Ok(LogShown { lines: lines[first..].to_vec(), more: is_cut || first > 0 })
 }

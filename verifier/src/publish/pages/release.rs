@@ -43,6 +43,7 @@ struct ReleasePage<'a> {
     history: Vec<HistoryShown>,
     history_more: bool,
     observations: Vec<ObservationShown>,
+    observations_more: bool,
 }
 
 /// What the newest record says.
@@ -104,7 +105,9 @@ pub async fn release(
     let mut history = store.records(Some(version), None, HISTORY_MAX + 1).await?;
     let history_more = history.len() > HISTORY_MAX as usize;
     history.truncate(HISTORY_MAX as usize);
-    let observations = store.observations_of(version, OBSERVATIONS_MAX).await?;
+    let mut observations = store.observations_of(version, OBSERVATIONS_MAX + 1).await?;
+    let observations_more = observations.len() > OBSERVATIONS_MAX as usize;
+    observations.truncate(OBSERVATIONS_MAX as usize);
     let modified = newest([
         record.as_ref().map(|record| record.finished),
         job.as_ref().map(|job| job.started.unwrap_or(job.created)),
@@ -151,6 +154,7 @@ pub async fn release(
         history: history.collect(),
         history_more,
         observations: observations.collect(),
+        observations_more,
     };
     Ok(Some(Page { html: page.render()?, modified }))
 }
@@ -209,7 +213,7 @@ fn source(record: &Record) -> SourceShown {
 fn sentence(row: &ReleaseRow, record: Option<&Record>, job: Option<&LiveJob>) -> String {
     let Some(record) = record else {
         return match State::of_release(row.status.as_deref(), job) {
-            State::Pending => "It is about to be rebuilt for the first time.",
+            State::Pending => "No verdict so far: it is being rebuilt, or will be.",
             State::Waiting => "It is not complete yet, and is looked at again.",
             State::Trouble => {
                 "We could not look at it so far. That says nothing about the release."
