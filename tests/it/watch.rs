@@ -13,8 +13,8 @@ use verifier::record::RecordStatus;
 use verifier::world::{Announcement, Fault};
 
 use crate::daemon::{
-    FOR_EVER, TGZ, address, alarms, ask, assert_one_verdict, is_done, jobs, lists, serve, token,
-    wait_for, wait_for_the_list, watched,
+    FOR_EVER, TGZ, address, alarms, ask, assert_one_verdict, http, is_done, jobs, lists, serve,
+    token, wait_for, wait_for_the_list, watched,
 };
 
 const LISTED: &str = "/ftp/python/9.1.0/Python-9.1.0.tgz";
@@ -149,6 +149,43 @@ fn a_tag_that_moves_or_vanishes_is_observed_once_and_raises_its_alarm() {
     assert!(said.contains("3 of 3 tags are missing") && said.contains("not believed"), "{said}");
     assert_eq!(open_alarms(&scene, AlarmKind::TagVanished), 0);
     assert_one_verdict(&scene, RecordStatus::Pass);
+}
+
+#[test]
+fn a_release_whose_tag_moved_is_parked_until_somebody_asks_and_is_no_trouble_of_ours() {
+    let (mut scene, repository) = with_own_repository();
+    scene.run(&["serve", "--once"]).exits(0);
+    let work = scene.path("work").display().to_string();
+    let repository = repository.display().to_string();
+    for arguments in [
+        ["clone", "-q", "--", &repository, &work].as_slice(),
+        &["-C", &work, "commit", "-q", "--allow-empty", "-m", "another one, the same tree"],
+        &["-C", &work, "tag", "-f", "v9.1.0"],
+        &["-C", &work, "push", "-q", "-f", "origin", "v9.1.0"],
+    ] {
+        source::run("git", arguments).unwrap();
+    }
+    scene.set("server.anonymous_requests", true);
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    let asked = ask(&place, "");
+    assert!(asked.starts_with("HTTP/1.1 202"), "{asked}");
+    wait_for(&scene, "parking", |scene| jobs(scene)[0].state == JobState::Parked);
+    let job = jobs(&scene).remove(0);
+    let waiting = job.waiting.unwrap();
+    assert!(waiting.starts_with("tag v9.1.0 named commit "), "{waiting}");
+    assert_eq!((job.error, job.attempts), (None, 0));
+    let page = http(&place, "GET", &format!("/jobs/{}", job.id), "", "");
+    assert!(page.contains("Not checked until somebody has looked: tag v9.1.0 named "), "{page}");
+    assert!(!page.to_lowercase().contains("trouble of ours"), "{page}");
+    let kinds: Vec<AlarmKind> = alarms(&scene).iter().map(|alarm| alarm.kind).collect();
+    assert_eq!(kinds, [AlarmKind::TagMoved]);
+    scene.command(&["verify", source::VERSION, "--accept-moved-tag"]).output().unwrap();
+    assert_eq!(scene.records().len(), 2);
+    ask(&place, "");
+    wait_for(&scene, "a verdict", |scene| jobs(scene)[0].state == JobState::Done);
+    assert_eq!(running.stop(), Some(0));
+    assert_eq!((jobs(&scene).len(), scene.records().len()), (2, 3));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub enum JobState {
     Queued,
     /// A worker holds its lease.
     Running,
-    /// Operating errors lasted too long: an operator has to look.
+    /// An operator has to look: operating errors lasted too long, or the release's tag moved.
     Parked,
     /// A record was made.
     Done,
@@ -62,7 +62,7 @@ pub struct Job {
     pub attempts: u32,
     /// The last trouble, in one sentence.
     pub error: Option<String>,
-    /// What the release still lacks.
+    /// What the release still lacks, or why it is parked without trouble of ours.
     pub waiting: Option<String>,
     /// The record that it ended in.
     pub record: Option<String>,

@@ -263,7 +263,7 @@ async fn pause(daemon: &Daemon, lease: &Lease, pause: Pause) {
     let kept = match &pause {
         Pause::Lost => Ok(()),
         Pause::Waiting { reason, wait } => store.wait(lease, reason, clock::now() + *wait).await,
-        Pause::Moved { error, tag } => store.park_moved(lease, error, tag).await,
+        Pause::Moved { tag, .. } => store.park_moved(lease, tag).await,
         Pause::Trouble { error, wait } => again(daemon, lease, error, *wait).await,
     };
     if let Err(error) = kept {

@@ -92,7 +92,8 @@ pub enum Trouble {
 }
 
 fn reason(job: &JobNow) -> String {
-    printable(job.error.as_deref().unwrap_or("it does not say why"))
+    let reason = job.error.as_deref().or(job.waiting.as_deref());
+    printable(reason.unwrap_or("it does not say why"))
 }
 
 impl Trouble {

@@ -104,15 +104,15 @@ impl Store {
         commit(writing, "park", "park a job").await
     }
 
-    /// Parks the job of a release whose tag names another commit than when it was recorded.
-    pub async fn park_moved(
-        &self,
-        lease: &Lease,
-        error: &str,
-        moved: &TagMove,
-    ) -> anyhow::Result<()> {
+    /// Parks the job of a release whose tag names another commit than when it was recorded. That is
+    /// no trouble of ours: it waits until somebody has looked and asks for it.
+    pub async fn park_moved(&self, lease: &Lease, moved: &TagMove) -> anyhow::Result<()> {
+        let set = "state = 'parked', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
+            error = NULL";
+        let reason = tags::moved_detail(&moved.tag, &moved.recorded, &moved.now);
+        let values = [Value::Text(&reason), Value::Number(clock::now_ms())];
         let mut writing = self.write().await?;
-        trouble(&mut writing, lease, error, JobState::Parked, clock::now()).await?;
+        change(&mut writing, lease, set, &values).await?;
         tags::moved(&mut writing, moved).await?;
         commit(writing, "park", "park a job").await
     }

@@ -214,6 +214,7 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
+             waiting = CASE state WHEN 'parked' THEN NULL ELSE waiting END,
              again = CASE WHEN state = 'running' AND ?1 = 2 THEN 1 ELSE again END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END
          WHERE version = ?4 AND state IN ('queued', 'running', 'parked') RETURNING id",

@@ -130,7 +130,8 @@ pub(super) async fn moved(
     tell(writing, ObservationKind::TagMoved, &moved.tag, detail).await
 }
 
-fn moved_detail(name: &str, was: &str, now: &str) -> String {
+/// In words, that a tag moved.
+pub(super) fn moved_detail(name: &str, was: &str, now: &str) -> String {
     format!("tag {name} named commit {was} and now names {now}")
 }
 

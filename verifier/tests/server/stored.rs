@@ -120,8 +120,16 @@ async fn a_tag_that_a_worker_sees_moved_is_observed_once() {
     for _ in 0..2 {
         store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
         let lease = store.claim("test").await.unwrap().unwrap();
-        store.park_moved(&lease, "the tag moved", &moved).await.unwrap();
+        store.park_moved(&lease, &moved).await.unwrap();
+        let job = store.job(&lease.job).await.unwrap().unwrap();
+        assert_eq!((job.state, job.attempts, job.error), (JobState::Parked, 0, None));
+        let [was, now] = [&moved.recorded, &moved.now];
+        let reason = format!("tag v3.1.1 named commit {was} and now names {now}");
+        assert_eq!(job.waiting, Some(reason));
     }
+    // Who asks for it has it tried again, with a place in the queue.
+    let (_, job) = store.request(&"3.1.1".parse().unwrap(), "somebody").await.unwrap();
+    assert_eq!((job.state, job.waiting, job.position), (JobState::Queued, None, Some(1)));
     let tags = BTreeMap::from([(moved.tag.clone(), moved.now.clone())]);
     assert!(store.tags_seen(&moved.repository, &tags).await.unwrap().moved.is_empty());
     let seen = store.observations(None, 9).await.unwrap();

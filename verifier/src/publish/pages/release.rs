@@ -308,10 +308,13 @@ pub(super) fn job_text(job: &Job) -> String {
             Some(started) => format!("It is being rebuilt since {}.", minute(started)),
             None => "It is being rebuilt.".to_owned(),
         },
-        JobState::Parked => format!(
-            "Trouble of ours lasted too long, and somebody has to look: {}",
-            cut(job.error.as_deref().unwrap_or("no reason is kept"))
-        ),
+        JobState::Parked => match &job.waiting {
+            Some(reason) => format!("Not checked until somebody has looked: {}.", cut(reason)),
+            None => format!(
+                "Trouble of ours lasted too long, and somebody has to look: {}",
+                cut(job.error.as_deref().unwrap_or("no reason is kept"))
+            ),
+        },
         JobState::Queued => match (&job.waiting, &job.error) {
             (Some(waiting), _) => {
                 let word = match State::of_waiting(waiting) {

@@ -48,6 +48,8 @@ impl State {
     pub fn of_job(job: &LiveJob) -> State {
         match job.state {
             JobState::Running => State::Pending,
+            // What is parked for a reason and without trouble: the tag moved.
+            JobState::Parked if job.waiting.is_some() => State::NotChecked,
             JobState::Parked => State::Trouble,
             JobState::Queued | JobState::Done | JobState::Cancelled => {
                 if let Some(reason) = &job.waiting {
