@@ -116,9 +116,9 @@ pub struct ReleaseListed {
     pub series: String,
     /// The date that python.org gives.
     pub announced: Timestamp,
-    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is served
-    /// now: null if a file was replaced since, or python.org lists one that was never judged; and
-    /// if not checked yet.
+    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is
+    /// published now: null if a file was replaced since, the tag moved, or python.org lists a file
+    /// that was never judged; and if not checked yet.
     pub status: Option<String>,
     /// The newest record.
     pub record: Option<String>,

@@ -1,9 +1,10 @@
-//! Whether a release's newest record is about what is served now, and what its files come to.
+//! Whether a release's newest record is about what is published now, and what its files come to.
 //!
 //! `releases.status` is the newest record's; `releases.current` is the same, or null while that
-//! record is not about what is served: a file was replaced since, or python.org lists one that was
-//! never judged. What the tag does not build, and a file that differs and was not replaced, stay
-//! what they are. Whatever may change this calls [`refresh`] in its transaction.
+//! record is not about what is published: the tag names another commit now, a file was replaced, or
+//! python.org lists one that was never judged. While the tag is the same, what does not build, and a
+//! file that differs and was not replaced, stay what they are. Whatever may change this calls
+//! [`refresh`] in its transaction.
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -48,13 +49,19 @@ macro_rules! standing_now {
 
 pub(super) use {standing_now, standing_of_artifact};
 
-/// Works out whether the newest record of `version` is about what is served now.
+/// Works out whether the newest record of `version` is about what is published now.
 pub(super) async fn refresh(
     writing: &mut Transaction<'static, Sqlite>,
     version: &Version,
 ) -> anyhow::Result<()> {
     const CURRENT: &str = concat!(
         "UPDATE releases SET current = CASE
+             WHEN EXISTS (
+                 SELECT 1 FROM tags WHERE tags.name = n.document -> 'source' ->> 'tag'
+                     AND tags.repository = n.document -> 'source' ->> 'repository'
+                     AND NOT tags.vanished
+                     AND tags.commit_id <> n.document -> 'source' ->> 'commit'
+             ) THEN NULL
              WHEN releases.status = 'not_built' THEN releases.status
              WHEN releases.status = 'fail' AND EXISTS (
                  SELECT 1 FROM artifacts AS a WHERE a.seq = n.seq

@@ -27,8 +27,8 @@ pub struct ReleaseRow {
     pub series: String,
     /// The date that python.org gives.
     pub announced: Timestamp,
-    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is served
-    /// now; null otherwise, and if not checked yet.
+    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is
+    /// published now; null otherwise, and if not checked yet.
     pub status: Option<String>,
     /// The newest record.
     pub record: Option<String>,

@@ -23,8 +23,8 @@ pub struct ReleaseLine {
     /// The date that python.org gives.
     #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub announced: Timestamp,
-    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is served
-    /// now; none otherwise, and if not checked yet.
+    /// `pass`, `fail` or `not_built` of the newest record, as long as that is about what is
+    /// published now; none otherwise, and if not checked yet.
     pub status: Option<String>,
     /// When the last verdict of that record was known.
     pub finished: Option<String>,

@@ -7,10 +7,13 @@ use anyhow::{Context, bail};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::{observe, raise, settle_alarm};
-use super::{Store, commit, name_of};
+use super::queue::want;
+use super::{Store, commit, current, name_of};
 use crate::clock;
 use crate::observation::{AlarmKind, Observation, ObservationKind};
+use crate::queue::Why;
 use crate::source::TagMove;
+use crate::version::Version;
 
 /// An answer that lacks more known tags than this, and more than a tenth, is a broken one.
 const VANISHED_MAX: usize = 3;
@@ -58,6 +61,7 @@ impl Store {
             }
             keep(&mut writing, repository, name, commit).await?;
             hasten(&mut writing, name).await?;
+            reconcile(&mut writing, name).await?;
             match before {
                 None if known.is_empty() => {}
                 None => news.appeared.push(name.clone()),
@@ -127,7 +131,33 @@ pub(super) async fn moved(
         .execute(&mut **writing)
         .await
         .context("keep a tag")?;
+    if let Some(version) = version_of(&moved.tag) {
+        current::refresh(writing, &version).await?;
+    }
     tell(writing, ObservationKind::TagMoved, &moved.tag, detail).await
+}
+
+/// A tag is not what it was: a record about another commit does not say how its release stands, and
+/// the release is looked at again.
+async fn reconcile(writing: &mut Transaction<'static, Sqlite>, name: &str) -> anyhow::Result<()> {
+    let Some(version) = version_of(name) else { return Ok(()) };
+    current::refresh(writing, &version).await?;
+    let query = "SELECT EXISTS (SELECT 1 FROM releases
+        WHERE version = ? AND record IS NOT NULL AND current IS NULL)";
+    let is_outdated: bool = sqlx::query_scalar(query)
+        .bind(version.to_string())
+        .fetch_one(&mut **writing)
+        .await
+        .with_context(|| format!("read how {version} stands"))?;
+    if is_outdated {
+        want(writing, &version, Why::Recheck).await?;
+    }
+    Ok(())
+}
+
+/// The release that a tag is of.
+fn version_of(tag: &str) -> Option<Version> {
+    tag.strip_prefix('v').and_then(|text| text.parse().ok())
 }
 
 /// In words, that a tag moved.
@@ -203,7 +233,7 @@ async fn tell(
     let observation = Observation {
         at: clock::now(),
         kind,
-        version: name.strip_prefix('v').and_then(|text| text.parse().ok()),
+        version: version_of(name),
         artifact: Some(name.to_owned()),
         detail,
     };

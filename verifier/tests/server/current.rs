@@ -1,5 +1,6 @@
 //! A release is what its newest record says only while that record is about what is served now.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use sqlx::{Connection, SqliteConnection};
 use verifier::evidence::{Check, CheckOutcome, Evidence};
 use verifier::record::{Record, RecordStatus, VerdictName};
 use verifier::release::{PublishedFile, Release};
+use verifier::source::{Source, TagMove};
 use verifier::store::{FileLook, FileRow, FileStanding, Look, Store};
 
 use super::badges::{judged, says};
@@ -99,7 +101,7 @@ async fn a_pass_does_not_outlive_the_bytes_that_it_is_about() {
     assert_eq!(badges(&server).await, ["checking", "checking", "reproduced"]);
     assert_eq!(status(&server).await, Value::Null);
     let page = page(&server).await;
-    assert!(page.contains("What python.org serves now is not judged so far"), "{page}");
+    assert!(page.contains("What is published now is not judged so far"), "{page}");
     assert_eq!(page.matches("python.org serves other bytes under this name since.").count(), 1);
     let overview = server.get("/").await.text;
     assert!(!overview.contains("<td class=\"p\"><i>pass</i></td><td class=\"p\">"), "{overview}");
@@ -309,4 +311,37 @@ async fn a_store_of_before_is_read_as_if_it_had_always_known() {
         assert_eq!((standing.status, found), (status, files), "{version}");
     }
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_pass_does_not_outlive_its_tag() {
+    let mut record = passed();
+    record.source.tag = format!("v{VERSION}");
+    let server = with(&record).await;
+    let tags = async |repository: &str, commit: &str| {
+        let tags = BTreeMap::from([(record.source.tag.clone(), commit.to_owned())]);
+        server.store.tags_seen(repository, &tags).await.unwrap();
+        says(&server, VERSION).await.split_once(": ").unwrap().1.to_owned()
+    };
+    let repository = &record.source.repository;
+    assert_eq!(tags(repository, &record.source.commit).await, "reproduced 2/2");
+    assert_eq!(tags(repository, "another").await, "checking");
+    assert_eq!(status(&server).await, Value::Null);
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    let moved = TagMove {
+        repository: repository.clone(),
+        tag: record.source.tag.clone(),
+        recorded: record.source.commit.clone(),
+        now: "another".to_owned(),
+    };
+    server.store.park_moved(&lease, &moved).await.unwrap();
+    assert_eq!(badges(&server).await[0], "not checked");
+    assert!(page(&server).await.contains("Not checked until somebody has looked"));
+    let mut accepted = passed();
+    accepted.source = Source { commit: "another".to_owned(), ..record.source.clone() };
+    server.store.append(&accepted).await.unwrap();
+    assert_eq!(badges(&server).await[0], "reproduced 2/2");
+    assert_eq!(tags(repository, &record.source.commit).await, "checking", "moved back");
+    // What another repository has says nothing about this one.
+    assert_eq!(tags("elsewhere", "a third").await, "reproduced 2/2");
 }

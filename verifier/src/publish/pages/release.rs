@@ -226,8 +226,8 @@ fn sentence(row: &ReleaseRow, record: Option<&Record>, job: Option<&LiveJob>) ->
     };
     match row.status {
         Some(_) => verdict_sentence(record),
-        None => "What python.org serves now is not judged so far: since the newest record a file \
-                 was replaced, or one was added."
+        None => "What is published now is not judged so far: since the newest record a file was \
+                 replaced or added, or the tag was moved."
             .to_owned(),
     }
 }
