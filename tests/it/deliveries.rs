@@ -71,6 +71,32 @@ fn is_delivered(rows: &[DeliveryRow]) -> bool {
 }
 
 #[test]
+fn a_courier_that_panics_ends_the_daemon() {
+    let receiver = Receiver::start(Vec::new());
+    let mut scene = watched();
+    set(&mut scene, vec![to("chat", &receiver.url("/"))]);
+    let mark = scene.path("mark");
+    scene.variables = vec![
+        ("UNDER_TEST_FAULT".to_owned(), "panic deliver.before".to_owned()),
+        ("UNDER_TEST_FAULT_MARK".to_owned(), mark.display().to_string()),
+    ];
+    let mut running = Running(scene.start(&["serve"]));
+    let give_up = Instant::now() + Duration::from_secs(90);
+    let ended = loop {
+        if let Some(ended) = running.0.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(Instant::now() < give_up, "the daemon goes on; met: {}", mark.exists());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(mark.exists());
+    assert_eq!(ended.code(), Some(2), "a restart is the service manager's");
+    // The next one delivers what is owed.
+    let _again = Running(scene.start(&["serve"]));
+    wait_for(&scene, "a delivery", is_delivered);
+}
+
+#[test]
 fn a_change_is_told_once_signed_and_to_whom_it_concerns() {
     let receiver = Receiver::start(Vec::new());
     let mut scene = watched();

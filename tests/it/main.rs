@@ -27,6 +27,7 @@ mod replay;
 mod request;
 mod retention;
 mod sbom;
+mod secrets;
 mod source;
 mod survival;
 mod tidy;

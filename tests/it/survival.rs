@@ -27,6 +27,28 @@ fn journals(scene: &Scene) -> String {
 }
 
 #[test]
+fn a_single_round_ends_at_once_whatever_it_is_at() {
+    // An answer of the API, a file or the tags that does not come.
+    for path in ["/api/v2/downloads/release/", "/ftp/python/", "/cpython.git/info/refs"] {
+        let mut scene = watched();
+        scene.host_repository(&scene.fixture.repository());
+        scene.world.state().fail(path, Fault::Silence, FOR_EVER);
+        let running = Running(scene.start(&["serve", "--once"]));
+        wait_for(&scene, path, |scene| {
+            scene.world.state().requests.iter().any(|seen| seen == path)
+        });
+        let told = Instant::now();
+        assert_eq!(running.stop(), Some(0), "{path}");
+        assert!(told.elapsed() < Duration::from_secs(5), "{path}: {:?}", told.elapsed());
+        leftovers::assert_none(&scene.state());
+        assert_eq!(scene.records().len(), 0);
+        scene.world.state().faults.clear();
+        scene.run(&["serve", "--once"]).exits(0);
+        assert_one_verdict(&scene, RecordStatus::Pass);
+    }
+}
+
+#[test]
 fn sigterm_at_any_stage_of_a_job_ends_it_soon_and_the_job_resumes() {
     for stage in ["running", "fetch tag", "commit", "the step is at work"] {
         let scene = watched();

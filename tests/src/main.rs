@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     verifier::cli::main()
 }
 
-/// `UNDER_TEST_FAULT` is `kill POINT` or `fail POINT`; `UNDER_TEST_FAULT_MARK` is a file that is
+/// `UNDER_TEST_FAULT` is `kill POINT`, `panic POINT` or `fail POINT`; `UNDER_TEST_FAULT_MARK` is a file that is
 /// there once it was met, so that it is met once.
 fn meet(point: &str) -> anyhow::Result<()> {
     let wanted = std::env::var("UNDER_TEST_FAULT").unwrap_or_default();
@@ -32,6 +32,7 @@ fn meet(point: &str) -> anyhow::Result<()> {
         // Nothing may run after it: no destructor, no flush.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
+    assert!(what != "panic", "the test wants a panic at {point}");
     anyhow::bail!("the test wants a failure at {point}")
 }
 

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::daemon::Reload;
 use crate::definitions::Definitions;
 use crate::diagnose::{self, DiagnoseArgs};
+use crate::http::without_secrets;
 use crate::line::{self, Choices, Line, MovedTag};
 use crate::logging::{self, Level, LogFormat};
 use crate::operate;
@@ -237,7 +238,7 @@ fn status(code: i32) -> ExitCode {
 }
 
 fn complain(error: &anyhow::Error) {
-    let mut sentence = format!("{error:#}");
+    let mut sentence = without_secrets(&format!("{error:#}")).into_owned();
     sentence.retain(|c| !c.is_control() || c == ' ');
     let _ = writeln!(std::io::stderr(), "verbatim: {sentence}");
 }

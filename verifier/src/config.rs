@@ -21,6 +21,7 @@ use url::Url;
 
 use self::written::Written;
 use crate::authenticate::witness::{Place, Witness};
+use crate::http::{has_secrets, place_without_secrets};
 use crate::webhook::{self, Webhook};
 use crate::{environment, logging, retention, server};
 
@@ -135,8 +136,9 @@ pub struct Feed {
     /// Base URL of the downloads API, without a slash at its end.
     #[serde(deserialize_with = "base_url")]
     pub api: Url,
-    /// Base URL of the published files; a file anywhere else is refused.
-    #[serde(deserialize_with = "base_url")]
+    /// Base URL of the published files; a file anywhere else is refused. It has no user and no
+    /// password, since every record shows it.
+    #[serde(deserialize_with = "shown_url")]
     pub files: Url,
     /// How long from one look at the list of releases to the next.
     #[serde(deserialize_with = "interval")]
@@ -371,10 +373,22 @@ fn known_url(text: &str) -> Url {
 /// A URL without a slash at its end, so that `join`ing is always `base/rest`.
 fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let url = Url::parse(text.trim_end_matches('/'))
+    let parsed = Url::parse(text.trim_end_matches('/'));
+    let text = place_without_secrets(&text);
+    let url = parsed
         .map_err(|error| serde::de::Error::custom(format!("{text:?} is not a URL: {error}")))?;
     if url.host_str().is_none() {
         return Err(serde::de::Error::custom(format!("{text:?} names no host")));
+    }
+    Ok(url)
+}
+
+/// The same for a URL that everybody is shown.
+fn shown_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let url = base_url(deserializer)?;
+    if has_secrets(&url) {
+        let said = "it has a user or a password, which every record would show: leave them out";
+        return Err(serde::de::Error::custom(said));
     }
     Ok(url)
 }
@@ -394,7 +408,8 @@ fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = |error| serde::de::Error::custom(format!("{text:?} is not a URL: {error}"));
+    let shown = place_without_secrets(&text);
+    let wrong = |error| serde::de::Error::custom(format!("{shown:?} is not a URL: {error}"));
     Url::parse(&text).map(Some).map_err(wrong)
 }
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::without_secrets;
+
 /// One check and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -22,6 +24,8 @@ pub struct Evidence {
 impl Evidence {
     /// The check of `artifact` ended like this.
     pub fn new(check: Check, artifact: &str, outcome: CheckOutcome, detail: String) -> Evidence {
+        // It is published, and may tell of trouble with a URL of the operator's.
+        let detail = without_secrets(&detail).into_owned();
         Evidence { check, artifact: artifact.to_owned(), outcome, detail }
     }
 }

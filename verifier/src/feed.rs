@@ -12,7 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::config;
-use crate::http::{Client, Get, Transport};
+use crate::http::{Client, Get, Transport, bare};
 use crate::release::{FileName, PublishedFile, Release, Sidecars};
 use crate::version::Version;
 
@@ -104,10 +104,12 @@ pub async fn releases(client: &Client, feed: &config::Feed) -> anyhow::Result<Ve
     let mut announced: Vec<Announced> = announced.filter_map(Result::ok).collect();
     announced.sort_by(|a, b| a.version.cmp(&b.version));
     if announced.is_empty() {
-        bail!("{}/release/ lists no release that is understood: it is not believed", feed.api);
+        let api = bare(&feed.api);
+        bail!("{api}/release/ lists no release that is understood: it is not believed");
     }
     if announced.windows(2).any(|pair| pair[0].version == pair[1].version) {
-        bail!("{}/release/ announces one version twice: the answer is not believed", feed.api);
+        let api = bare(&feed.api);
+        bail!("{api}/release/ announces one version twice: the answer is not believed");
     }
     Ok(announced)
 }
@@ -115,7 +117,8 @@ pub async fn releases(client: &Client, feed: &config::Feed) -> anyhow::Result<Ve
 async fn rows(client: &Client, feed: &config::Feed) -> anyhow::Result<Vec<(Version, ApiRelease)>> {
     let mut rows = list(client, feed, "release/").await?;
     if rows.is_empty() {
-        bail!("{}/release/ lists no release at all: the answer is not believed", feed.api);
+        let api = bare(&feed.api);
+        bail!("{api}/release/ lists no release at all: the answer is not believed");
     }
     rows.truncate(RELEASES_MAX);
     let mut releases = Vec::new();
@@ -219,6 +222,7 @@ fn file_url(feed: &config::Feed, text: &str) -> anyhow::Result<Url> {
     let url: Url = text.parse().with_context(|| format!("{:?} is no URL", shown(text)))?;
     let base = format!("{}/", feed.files);
     let Some(path) = url.as_str().strip_prefix(&base) else {
+        let url = bare(&url);
         bail!("{url} does not lie below {base}: only files of python.org itself are fetched");
     };
     let _: FileName = path.rsplit('/').next().unwrap_or_default().parse()?;
@@ -242,5 +246,5 @@ async fn list(
     };
     let body = client.bytes(&get).await.context("ask python.org what is released")?;
     serde_json::from_slice(&body)
-        .with_context(|| format!("the answer of {url} is not the list that the API documents"))
+        .with_context(|| format!("the answer of {} is not the list of the API", bare(&url)))
 }

@@ -7,6 +7,7 @@
 
 mod address;
 mod post;
+mod secrets;
 mod service;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 
 pub use post::{Answered, Post, PostError, Reach, Sender};
 pub use reqwest::Method as HttpMethod;
+pub use secrets::{bare, has_secrets, place_without_secrets, without_secrets};
 pub use service::{Answer, Stream};
 
 const REDIRECTS_MAX: usize = 5;
@@ -35,32 +37,33 @@ const HEADER_CHARS_MAX: usize = 100;
 /// A longer wait is the caller's to plan, not ours to sleep through.
 const RETRY_AFTER_SECONDS_MAX: u64 = 5;
 
-/// Why there is no answer. Always operating trouble, never a result.
+/// Why there is no answer. Always operating trouble, never a result. Its words have no user or
+/// password of a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// 404 or 410.
-    #[error("{url} does not exist (HTTP {status})")]
+    #[error("{} does not exist (HTTP {status})", bare(url))]
     NotFound { url: Url, status: u16 },
     /// 429.
-    #[error("{url} is throttled (HTTP 429): try again in {retry_after_seconds} s")]
+    #[error("{} is throttled (HTTP 429): try again in {retry_after_seconds} s", bare(url))]
     Throttled { url: Url, retry_after_seconds: u64 },
     /// Any other status that is not success.
-    #[error("{url} answered HTTP {status}")]
+    #[error("{} answered HTTP {status}", bare(url))]
     Status { url: Url, status: u16 },
     /// The body is longer than the caller allows.
-    #[error("{url} sends more than the {limit} bytes that are allowed")]
+    #[error("{} sends more than the {limit} bytes that are allowed", bare(url))]
     TooLarge { url: Url, limit: u64 },
     /// The body ended early.
-    #[error("{url} was cut short after {received} bytes")]
+    #[error("{} was cut short after {received} bytes", bare(url))]
     Cut { url: Url, received: u64 },
     /// The whole exchange took too long.
-    #[error("{url} took longer than {seconds} s")]
+    #[error("{} took longer than {seconds} s", bare(url))]
     TooSlow { url: Url, seconds: u64 },
     /// Plain http, or a redirect to somewhere else.
-    #[error("{url} is refused: {reason}")]
+    #[error("{} is refused: {reason}", bare(url))]
     Refused { url: Url, reason: String },
     /// DNS, TCP, TLS or HTTP framing.
-    #[error("cannot reach {url}: {reason}")]
+    #[error("cannot reach {}: {reason}", bare(url))]
     Unreachable { url: Url, reason: String },
     /// Our own disk.
     #[error("cannot write {path}: {source}")]
@@ -415,7 +418,7 @@ fn sent(url: &Url, error: &reqwest::Error) -> HttpError {
     if error.is_timeout() {
         return HttpError::TooSlow { url, seconds: SILENT_SECONDS_MAX };
     }
-    HttpError::Unreachable { url, reason: innermost }
+    HttpError::Unreachable { url, reason: without_secrets(&innermost).into_owned() }
 }
 
 #[cfg(test)]

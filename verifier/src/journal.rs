@@ -13,6 +13,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::http::without_secrets;
 use crate::retention;
 
 /// The longest journal; what comes later is not kept.
@@ -100,6 +101,7 @@ impl Journal {
 
     /// Adds a line.
     pub fn write(&self, kind: Kind, text: &str) {
+        let text = &without_secrets(text);
         let entry = Entry { at: format!("{:.3}", clock::now()), kind, text };
         let Ok(mut line) = serde_json::to_vec(&entry) else { return };
         line.push(b'\n');

@@ -1,6 +1,7 @@
-//! The log on standard error: its form, and how much it says, which may change while it runs.
+//! The log on standard error: its form, and how much it says, which may change while it runs. No
+//! user or password of a URL is in it.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
@@ -10,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::wants_no_colour;
+use crate::http::without_secrets;
 
 /// Sets what is said; there once the log has begun.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
@@ -64,11 +66,26 @@ impl Level {
     }
 }
 
+/// Standard error, for whole events: each is one write.
+struct WithoutSecrets;
+
+impl Write for WithoutSecrets {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        io::stderr().lock().write_all(without_secrets(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Begins the log.
 pub fn start(level: Level, format: LogFormat) {
     let (filter, handle) = reload::Layer::new(level.filter());
     let log = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| WithoutSecrets)
         .with_ansi(std::io::stderr().is_terminal() && !wants_no_colour());
     let log = match format {
         LogFormat::Text => log.boxed(),

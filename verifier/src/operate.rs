@@ -47,7 +47,13 @@ pub async fn serve_once(
     config: Config,
     interrupted: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
-    let daemon = Daemon::new(Line::open(config, Progress::to_stderr()).await?).await?;
+    let mut interrupted = std::pin::pin!(interrupted);
+    let beginning = async { Daemon::new(Line::open(config, Progress::to_stderr()).await?).await };
+    let daemon = tokio::select! {
+        // Nothing is promised to anybody yet.
+        _ = &mut interrupted => return Ok(ExitCode::SUCCESS),
+        daemon = beginning => daemon?,
+    };
     until(interrupted, &daemon, |stopping| daemon.once(stopping)).await
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::http::without_secrets;
 use crate::journal::{Journal, Kind};
 
 /// Where stages are shown.
@@ -66,6 +67,7 @@ impl Progress {
 
     /// Says one thing between the stages.
     pub fn say(&self, text: &str) {
+        let text = &*without_secrets(text);
         match (&self.journal, &self.bars) {
             (Some(journal), _) => journal.write(Kind::Stage, text.trim()),
             (None, Some(bars)) => {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::environment::{self, Environment};
-use crate::http::is_loopback;
+use crate::http::{is_loopback, place_without_secrets, without_secrets};
 use crate::process::Program;
 use crate::scratch::Scratch;
 use crate::version::Version;
@@ -31,7 +31,7 @@ const SETTINGS: &str = "gitconfig";
 /// A tagged commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Where it was fetched from.
+    /// Where it was fetched from, without user and password.
     pub repository: String,
     /// `v3.13.5`.
     pub tag: String,
@@ -82,6 +82,7 @@ pub struct TagMove {
 /// A repository, and what may run git on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Hosting<'a> {
+    /// As the operator wrote it; [`named`] is for everybody else.
     pub repository: &'a str,
     pub environment: &'a Environment,
     /// This machine's bundle of certificate authorities.
@@ -107,12 +108,18 @@ pub struct Fetched {
     pub tag: Option<Vec<u8>>,
 }
 
+/// How everybody is told of a repository, and by what its tags are known: who may fetch from it is
+/// the operator's business.
+pub fn named(repository: &str) -> String {
+    place_without_secrets(repository).into_owned()
+}
+
 /// Fetches the one commit of a tag into the bare repository `source.git` below `scratch`.
 pub async fn fetch(wanted: Wanted<'_>, scratch: &Scratch) -> anyhow::Result<Fetched> {
     let Wanted { from, tag } = wanted;
-    let repository = from.repository;
+    let repository = &named(from.repository);
     let work = prepared(scratch)?;
-    let remote = Remote::parse(repository)?;
+    let remote = Remote::parse(from.repository)?;
     let only = format!("refs/tags/{tag}");
     let script = "git init -q --bare --template= source.git && cd source.git && \
         git fetch -q --depth=1 --no-tags --no-write-fetch-head -- \"$1\" \"+$2:$2\" && \
@@ -138,14 +145,14 @@ pub async fn tags(
     from: Hosting<'_>,
     scratch: &Scratch,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    let repository = from.repository;
+    let repository = &named(from.repository);
     let work = prepared(scratch)?;
-    let remote = Remote::parse(repository)?;
+    let remote = Remote::parse(from.repository)?;
     let listing = ["git", "ls-remote", "--tags", "--", &remote.url, "refs/tags/v*"];
     let answer = match run(&from, scratch, &work, &remote, &listing).await? {
         Ok(answer) => answer,
         Err(reason) => {
-            let repository = repository.to_owned();
+            let repository = repository.clone();
             return Err(SourceError::Unreachable { repository, reason }.into());
         }
     };
@@ -195,7 +202,7 @@ async fn diagnose(
     said: String,
 ) -> anyhow::Result<anyhow::Error> {
     let from = &wanted.from;
-    let repository = from.repository.to_owned();
+    let repository = named(from.repository);
     let only = format!("refs/tags/{}", wanted.tag);
     // With these patterns a server of protocol 2 sends a line or two, not every pull request.
     let listing = ["git", "ls-remote", "--", &remote.url, "HEAD", &only];
@@ -214,10 +221,15 @@ async fn diagnose(
 }
 
 impl Source {
+    /// Whether both are of one repository, whoever asked for them.
+    pub fn is_same_place(&self, other: &Source) -> bool {
+        named(&self.repository) == named(&other.repository)
+    }
+
     /// Refuses a tag that named another commit when it was last recorded.
     pub fn unmoved(&self, recorded: Option<&Source>) -> Result<(), SourceError> {
         let Some(recorded) = recorded else { return Ok(()) };
-        if recorded.commit == self.commit || recorded.repository != self.repository {
+        if recorded.commit == self.commit || !self.is_same_place(recorded) {
             return Ok(());
         }
         Err(SourceError::Moved(TagMove {
@@ -238,12 +250,13 @@ struct Remote {
 
 impl Remote {
     fn parse(repository: &str) -> anyhow::Result<Remote> {
+        let named = named(repository);
         let url = match Url::parse(repository) {
             Ok(url) if url.scheme() == "file" => {
                 let path = url.to_file_path();
                 return match path {
                     Ok(path) => Remote::local(&path),
-                    Err(()) => bail!("source.repository {repository:?} names no local path"),
+                    Err(()) => bail!("source.repository {named:?} names no local path"),
                 };
             }
             Ok(url) => url,
@@ -252,7 +265,7 @@ impl Remote {
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
-            _ => bail!("source.repository {repository:?} is neither https nor a file URL or path"),
+            _ => bail!("source.repository {named:?} is neither https nor a file URL or path"),
         }
         Ok(Remote { url: url.to_string(), mount: None, network: Network::Host })
     }
@@ -260,7 +273,7 @@ impl Remote {
     /// A local repository is shown to the container read-only.
     fn local(path: &Path) -> anyhow::Result<Remote> {
         let absolute = fs::canonicalize(path)
-            .with_context(|| format!("find the repository {}", path.display()))?;
+            .with_context(|| format!("find the repository {}", named(&path.to_string_lossy())))?;
         Ok(Remote {
             // Through file:// git takes the depth into account; through a path it copies all.
             url: "file:///repository".to_owned(),
@@ -311,7 +324,8 @@ async fn run(
     if run.code != 0 {
         let lines = run.stderr.lines().map(str::trim);
         let said: Vec<&str> = lines.filter(|line| !line.starts_with("warning:")).collect();
-        return Ok(Err(said.join(" ")));
+        // Git names the URL that it was given.
+        return Ok(Err(without_secrets(&said.join(" ")).into_owned()));
     }
     let size = fs::metadata(&stdout).context("read git's answer")?.len();
     if size > ANSWER_BYTES_MAX {

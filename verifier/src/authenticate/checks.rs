@@ -109,7 +109,7 @@ pub(super) fn absent(
 
 /// Tag, commit and tree against the newest record; the older ones are mentioned where they differ.
 fn unmoved(source: &Source, earlier: &[Source]) -> Finding {
-    let same_place = |one: &&Source| one.repository == source.repository;
+    let same_place = |one: &&Source| one.is_same_place(source);
     let earlier: Vec<&Source> = earlier.iter().filter(same_place).collect();
     let Some(last) = earlier.last() else {
         let detail = "there is no earlier record of it to compare with";

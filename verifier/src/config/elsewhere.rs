@@ -1,12 +1,12 @@
 //! Where releases and tags are looked for, as far as it is not where everybody looks: for a command
 //! that does elsewhere what was done here.
 
-use url::Url;
-
 use super::{Config, Feed, Source};
+use crate::http::place_without_secrets;
 
 impl Config {
-    /// The settings that are not the defaults, as environment variables of the program.
+    /// The settings that are not the defaults, as environment variables of the program. Everybody
+    /// is shown them: they have no user and no password.
     pub fn elsewhere(&self) -> Vec<(&'static str, String)> {
         let (feed, source) = (Feed::default(), Source::default());
         let settings = [
@@ -15,25 +15,14 @@ impl Config {
             ("VERBATIM_SOURCE__REPOSITORY", &self.source.repository, &source.repository),
         ];
         let other = settings.into_iter().filter(|(_, here, usual)| here != usual);
-        other.map(|(name, here, _)| (name, without_secrets(here))).collect()
-    }
-}
-
-/// It is shown to everybody: whoever asks by HTTP as somebody does so by a password or a token.
-fn without_secrets(place: &str) -> String {
-    let Ok(mut url) = Url::parse(place) else { return place.to_owned() };
-    let has_some = !url.username().is_empty() || url.password().is_some();
-    if !matches!(url.scheme(), "http" | "https") || !has_some {
-        return place.to_owned();
-    }
-    match url.set_username("").and_then(|()| url.set_password(None)) {
-        Ok(()) => url.into(),
-        Err(()) => String::new(),
+        other.map(|(name, here, _)| (name, place_without_secrets(here).into_owned())).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
     #[test]

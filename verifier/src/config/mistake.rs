@@ -5,6 +5,7 @@ use figment::error::Kind;
 use super::Config;
 use super::written::{Key, Written};
 use crate::definitions::Definitions;
+use crate::http::without_secrets;
 
 /// More are not listed.
 const MISTAKES_MAX: usize = 20;
@@ -37,6 +38,7 @@ fn mistake(error: &figment::Error) -> (Key, String) {
     let mut key = error.path.clone();
     let Kind::UnknownField(name, siblings) = &error.kind else {
         let what = format!("{} is wrong: {}", key.join("."), error.kind);
+        let what = without_secrets(&what).into_owned();
         return (key, what);
     };
     if key.last() != Some(name) {

@@ -13,6 +13,8 @@ use figment::providers::{Env, Serialized};
 use figment::value::{Dict, Value};
 use toml::de::{DeTable, DeValue};
 
+use crate::http::without_secrets;
+
 /// A configuration is some kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What every variable begins with; the parts of a key are parted by two underscores.
@@ -109,14 +111,17 @@ impl Written {
         Written { values: values.collect(), ..other.clone() }
     }
 
-    /// The value of `key` for a log: never that of a secret.
+    /// The value of `key` for a log: never that of a secret, nor one in a URL.
     pub fn shown(&self, key: &Key) -> String {
         let Some(value) = self.values.get(key) else { return "the default".to_owned() };
         let name = key.join(".").to_lowercase();
         if SECRET_WORDS.iter().any(|word| name.contains(word)) {
             return "(not shown)".to_owned();
         }
-        serde_json::to_string(value).unwrap_or_else(|_| "(not shown)".to_owned())
+        match serde_json::to_string(value) {
+            Ok(text) => without_secrets(&text).into_owned(),
+            Err(_) => "(not shown)".to_owned(),
+        }
     }
 }
 

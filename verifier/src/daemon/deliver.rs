@@ -52,15 +52,25 @@ impl Couriers {
     }
 }
 
-/// Delivers what is due, until it is told to stop.
+/// Delivers what is due, until it is told to stop. A courier's panic is that of the daemon.
 pub async fn deliver(daemon: Daemon, mut stop: signal::Receiver<bool>) {
     let mut each = JoinSet::new();
     for courier in daemon.couriers.0.iter() {
         let (daemon, courier, stop) = (daemon.clone(), courier.clone(), stop.clone());
         each.spawn(async move { to_one(&daemon, &courier, stop).await });
     }
-    stopped(&mut stop).await;
-    // An attempt that is cut off is made again.
+    loop {
+        tokio::select! {
+            // An attempt that is cut off is made again.
+            () = stopped(&mut stop) => return,
+            Some(ended) = each.join_next() => {
+                if let Err(error) = ended {
+                    // Nobody cancels one: this is a bug, and a restart is the cure.
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+    }
 }
 
 /// One attempt of everything that is due.

@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::Daemon;
 use crate::environment::Environment;
 use crate::feed::listing;
+use crate::source;
 use crate::version::Version;
 
 /// Directories of coming versions: the next feature release and the one after it.
@@ -74,7 +75,8 @@ impl Glance {
             None => line.environment(&newest_environment(daemon).await?).await?,
         };
         let tags = line.tags(self.environment.insert(environment)).await?;
-        let news = line.store.tags_seen(&line.config.source.repository, &tags).await?;
+        let repository = source::named(&line.config.source.repository);
+        let news = line.store.tags_seen(&repository, &tags).await?;
         if !news.appeared.is_empty() {
             tracing::info!("new tags: {}", news.appeared.join(", "));
             daemon.wake.notify_one();

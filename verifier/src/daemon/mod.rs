@@ -110,14 +110,24 @@ impl Daemon {
         Ok(())
     }
 
-    /// One round: a look at python.org, then every job that is due now, then the end.
+    /// One round: a look at python.org, then every job that is due now, then the end. Whatever it
+    /// is at when it is told to stop is dropped; a job that runs is put back first.
     pub async fn once(&self, mut stop: signal::Receiver<bool>) -> anyhow::Result<()> {
-        let looked = watch::round(self).await;
+        let looked = tokio::select! {
+            looked = watch::round(self) => looked,
+            () = stopped(&mut stop) => return Ok(()),
+        };
         reaper::bury(self, &mut stop).await?;
-        worker::drain(self, stop).await;
-        deliver::round(self).await;
-        retain::round(self).await;
-        looked
+        worker::drain(self, stop.clone()).await;
+        let rest = async {
+            deliver::round(self).await;
+            retain::round(self).await;
+        };
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => Ok(()),
+            () = rest => looked,
+        }
     }
 
     /// The daemon with the settings that hold now: each round of a part begins with it.

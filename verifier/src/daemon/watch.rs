@@ -14,6 +14,7 @@ use super::glance::Glance;
 use super::{Daemon, files, stopped, unsigned};
 use crate::clock;
 use crate::feed::{self, AllowanceUsedUp};
+use crate::http::without_secrets;
 use crate::observation::AlarmKind;
 
 /// Published files are looked at this often, a few at a time.
@@ -207,7 +208,7 @@ async fn refresh(daemon: &Daemon) -> anyhow::Result<()> {
 
 /// Keeps what went wrong, and raises the alarm when it lasts too long.
 async fn trouble(daemon: &Daemon, error: &anyhow::Error) {
-    let text = format!("{error:#}");
+    let text = without_secrets(&format!("{error:#}")).into_owned();
     tracing::warn!("{text}");
     let store = &daemon.line.store;
     let kept = async {

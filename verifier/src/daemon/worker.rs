@@ -11,6 +11,7 @@ use super::asking::{self, Purpose, throttled};
 use super::{Daemon, beating, stopped};
 use crate::clock;
 use crate::feed::{self, AllowanceUsedUp};
+use crate::http::without_secrets;
 use crate::journal::{Journal, Kind};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::progress::Progress;
@@ -213,7 +214,8 @@ struct Incomplete {
 
 /// Which kind of trouble this is.
 fn paused(error: &anyhow::Error, daemon: &Daemon) -> Pause {
-    let text = format!("{error:#}");
+    // Everybody sees it: in the journal, of the job, in the alarm.
+    let text = without_secrets(&format!("{error:#}")).into_owned();
     let wait = daemon.line.config.queue.wait;
     for cause in error.chain() {
         if cause.is::<LeaseLost>() {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rebuilder::Digest;
 use url::Url;
 
-use crate::http::{Client, HttpError};
+use crate::http::{Client, HttpError, bare};
 
 use super::definition::{EnvironmentSpec, Word};
 use super::fetch::{self, Meter};
@@ -76,7 +76,7 @@ async fn release(
     let (archive, url, text) = release_file(suite, settings, client).await?;
     let signed = verified(&text, &url, settings, Timestamp::now())?;
     let release = Release::parse(&signed, suite, paths, Timestamp::now())
-        .with_context(|| format!("{url} is refused"))?;
+        .with_context(|| format!("{} is refused", bare(&url)))?;
     Ok((archive, release))
 }
 
@@ -114,11 +114,8 @@ fn verified(
     now: Timestamp,
 ) -> Result<SignedText, EnvironmentError> {
     let path = &settings.keyring;
-    let refuse = |reason| EnvironmentError::BadSignature {
-        url: url.to_string(),
-        reason,
-        keyring: path.clone(),
-    };
+    let refuse =
+        |reason| EnvironmentError::BadSignature { url: bare(url), reason, keyring: path.clone() };
     let keyring = read_keyring(path)
         .with_context(|| format!("read the archive's keyring {}", path.display()))?;
     let keyring = openpgp::read_keyring(&keyring).map_err(refuse)?;
@@ -155,7 +152,8 @@ async fn index_file(
     let found = Digest::of(&bytes);
     ensure!(
         found == *sha256,
-        "{archive} sends a {path} with SHA-256 {found}, but {sha256} is signed"
+        "{} sends a {path} with SHA-256 {found}, but {sha256} is signed",
+        bare(archive)
     );
     Ok(bytes)
 }

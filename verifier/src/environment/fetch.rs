@@ -7,7 +7,7 @@ use anyhow::Context;
 use rebuilder::Digest;
 use url::Url;
 
-use crate::http::{Client, Get, HttpError, Transport};
+use crate::http::{Client, Get, HttpError, Transport, bare};
 
 use super::cache::Cache;
 use super::definition::{LockedPackage, Word};
@@ -53,7 +53,8 @@ impl<'a> Meter<'a> {
 pub fn join(base: &Url, path: &str) -> anyhow::Result<Url> {
     let mut url = base.clone();
     let segments = url.path_segments_mut();
-    let mut segments = segments.map_err(|()| anyhow::anyhow!("{base} is not a base URL"))?;
+    let mut segments =
+        segments.map_err(|()| anyhow::anyhow!("{} is not a base URL", bare(base)))?;
     segments.pop_if_empty().extend(path.split('/'));
     drop(segments);
     Ok(url)
@@ -115,7 +116,8 @@ pub async fn package(
 
 fn other_bytes(url: &Url, package: &LockedPackage, sha256: Digest, size: u64) -> anyhow::Error {
     anyhow::anyhow!(
-        "{url} sends {size} bytes with SHA-256 {sha256}, but {} bytes with SHA-256 {} are locked",
+        "{} sends {size} bytes with SHA-256 {sha256}, but {} bytes with SHA-256 {} are locked",
+        bare(url),
         package.size,
         package.sha256
     )

@@ -34,7 +34,7 @@ use anyhow::Context;
 use rebuilder::{Digest, ToolOrder, ToolRun};
 use url::Url;
 
-use crate::http::Client;
+use crate::http::{Client, bare};
 use crate::scratch;
 
 pub use definition::{
@@ -130,7 +130,7 @@ pub enum EnvironmentError {
 }
 
 fn join(urls: &[Url]) -> String {
-    urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ")
+    urls.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
 /// Resolves the spec against the archive, assembles the tree and says what went into it.

@@ -18,6 +18,7 @@ use super::cache::Cache;
 use super::definition::{LockedWheel, Requirement, TreePath, WheelFile};
 use super::machine::PipSettings;
 use super::{EnvironmentError, Tool};
+use crate::http::without_secrets;
 
 /// Largest wheel.
 const WHEEL_BYTES_MAX: u64 = 64 << 20;
@@ -112,7 +113,8 @@ async fn fetch_wheel(
     let run = tool(tool_order).await.context("run pip")?;
     if run.code != 0 {
         let said: Vec<&str> = run.stderr.lines().map(str::trim).collect();
-        bail!("pip cannot fetch {requirement}: {}", said.join("; "));
+        let said = said.join("; ");
+        bail!("pip cannot fetch {requirement}: {}", without_secrets(&said));
     }
     only_file(&work.join("out")).with_context(|| format!("fetch {requirement} with pip"))
 }
