@@ -2,8 +2,8 @@
 //!
 //! `releases.status` is the newest record's; `releases.current` is the same, or null while that
 //! record is not about what is published: the tag names another commit now, a file was replaced, or
-//! python.org lists one that was never judged. While the tag is the same, what does not build, and a
-//! file that differs and was not replaced, stay what they are. Whatever may change this calls
+//! python.org lists one that was never judged. While the tag is the same, what does not build, and
+//! a file that differs and was not replaced, stay what they are. Whatever may change this calls
 //! [`refresh`] in its transaction.
 
 use anyhow::Context;
