@@ -9,7 +9,7 @@ pub mod site;
 pub mod stored;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -159,17 +159,18 @@ pub fn write_report(directory: &Path, report: &Report) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
     let json = serde_json::to_string_pretty(record).context("write the record")? + "\n";
     write(&directory.join("record.json"), json.as_bytes())?;
-    let log = fs::read(log).with_context(|| format!("read {}", log.display()))?;
-    write(&directory.join("build.log"), &log)?;
+    let mut log = File::open(log).with_context(|| format!("read {}", log.display()))?;
+    write_by(&directory.join("build.log"), |file| io::copy(&mut log, file).map(drop))?;
     for pair in pairs {
         let sides = [("published", Some(pair.published)), ("rebuilt", pair.rebuilt.as_deref())];
         for (side, path) in sides {
             let Some(path) = path else { continue };
-            let list = members::list(path);
-            // A file that is no archive has no members to list; the record says so already.
-            let list = list.unwrap_or_else(|error| format!("# {error:#}\n"));
             let file = directory.join(format!("{}.{side}.members.txt", pair.name));
-            write(&file, list.as_bytes())?;
+            write_by(&file, |list| {
+                let mut list = BufWriter::new(list);
+                members::write_list(path, &mut list)?;
+                list.flush()
+            })?;
         }
         if let Some(comparison) = pair.comparison {
             let limits = compare::Limits::default();
@@ -191,10 +192,15 @@ pub const UNFINISHED: &str = ".verbatim-unfinished-";
 
 /// Readers see the old file or the new one, never half of one.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_by(path, |file| file.write_all(bytes))
+}
+
+/// The same of what `fill` writes.
+fn write_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> anyhow::Result<()> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-        file.write_all(bytes)?;
+        fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         set_usual_mode(file.as_file())?;
         file.persist(path)?;

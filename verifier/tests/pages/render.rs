@@ -221,7 +221,7 @@ async fn a_record_has_its_steps_its_log_and_what_is_stored_with_it() {
     world.report(&record);
     let page = world.page(&path).await;
     let shown = text(&page);
-    for expected in ["python3 -m blurb merge", "export VERSION='3.13.5'", "+ git archive"] {
+    for expected in ["python3 -m blurb merge", "export VERSION=3.13.5", "+ git archive"] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     let difference = format!("{path}/reports/Python-3.13.5.tar.xz.difference.html");

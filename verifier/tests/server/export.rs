@@ -135,27 +135,50 @@ async fn every_link_of_a_copy_leads_to_a_file_of_it_or_to_what_is_said_to_be_mis
     assert!(overview.contains(other), "{overview}");
 }
 
+/// What the command of a release's page does when somebody pastes it into a shell: the variables
+/// that `verbatim` gets, and its arguments.
+fn pasted(page: &str) -> String {
+    let (_, from) = page.split_once("aria-label=\"Command that verifies 3.13.5\">").unwrap();
+    let mut command = from.split_once("</pre>").unwrap().0.to_owned();
+    for (shown, meant) in [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">")] {
+        command = command.replace(shown, meant);
+    }
+    let command = command.replace("&#38;", "&");
+    // What a browser does not show, or shows as something else, nobody can copy.
+    assert!(command.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{command}");
+    let stand_in = "verbatim() { env -0 | grep -z '^VERBATIM_' | sort -z; printf '%s\\0' \"$@\"; }";
+    let ran = std::process::Command::new("bash")
+        .args(["--norc", "-c", &format!("{stand_in}\n{command}")])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
+}
+
 #[tokio::test]
 async fn the_command_of_a_release_looks_where_this_service_looks() {
     let directory = tempfile::tempdir().unwrap();
     let usual = Server::start().await;
+    let elsewhere = [
+        ("VERBATIM_FEED__API", "https://mirror.example/api?a=b&c"),
+        ("VERBATIM_FEED__FILES", "https://mirror.example/ftp"),
+        (
+            "VERBATIM_SOURCE__REPOSITORY",
+            "/srv/~ \"it's\"\t$(id) \\n`id`\n<b>&\u{202e}&#39; Grüße;#",
+        ),
+    ];
     let other = Server::changed(Settings::default(), |site| {
-        site.elsewhere = vec![
-            ("VERBATIM_FEED__API", "https://mirror.example/api?a=b&c".to_owned()),
-            ("VERBATIM_SOURCE__REPOSITORY", "/srv/python's tags".to_owned()),
-            ("VERBATIM_FEED__FILES", "https://mirror.example/ftp".to_owned()),
-        ];
+        site.elsewhere = elsewhere.map(|(name, value)| (name, value.to_owned())).to_vec();
     })
     .await;
-    let before = "VERBATIM_FEED__API=&#39;https://mirror.example/api?a=b&#38;c&#39; \
-        VERBATIM_SOURCE__REPOSITORY=&#39;/srv/python&#39;\\&#39;&#39;s tags&#39; \
-        VERBATIM_FEED__FILES=https://mirror.example/ftp ";
-    for (server, before) in [(usual, ""), (other, before)] {
+    let set: String = elsewhere.map(|(name, value)| format!("{name}={value}\0")).concat();
+    for (server, set) in [(usual, ""), (other, set.as_str())] {
         server.announce(&["3.13.5"]).await;
         let page = server.get("/releases/3.13.5").await.text;
-        let command =
-            format!(">{before}verbatim verify 3.13.5 --report python-3.13.5-report</pre>");
-        assert!(page.contains(&command), "{page}");
+        let arguments = "verify\x003.13.5\0--report\0python-3.13.5-report\0";
+        assert_eq!(pasted(&page), format!("{set}{arguments}"));
         run(&server, directory.path()).await.unwrap();
         let copy = directory.path().join("releases/3.13.5/index.html");
         assert_eq!(fs::read_to_string(copy).unwrap(), page);

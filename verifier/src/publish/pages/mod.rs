@@ -19,6 +19,7 @@ mod record;
 mod reference;
 mod release;
 mod series;
+mod shell;
 mod state;
 
 use jiff::Timestamp;

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::files::{REPORTS_MAX, ReportFile, cut, reports};
 use super::markup::duration;
 use super::release::{Found, found, verdict_sentence};
+use super::shell::word;
 use super::state::State;
 use super::{Frame, Page};
 use crate::publish::site::{Caching, POLICY, Resource};
@@ -91,7 +92,7 @@ pub async fn record(
         took: duration(u64::try_from(milliseconds).unwrap_or_default()),
         steps: steps(&record),
         steps_more: more(parameters.steps.len()),
-        variables: variables.map(|(name, value)| (cut(name), quoted(value))).collect(),
+        variables: variables.map(|(name, value)| (cut(name), word(value))).collect(),
         variables_more: more(parameters.environment.len()),
         limits: limits.iter().take(STEPS_MAX).map(|limit| cut(limit)).collect(),
         limits_more: more(limits.len()),
@@ -115,11 +116,6 @@ pub async fn definition(store: &Store, id: &str) -> anyhow::Result<Option<Resour
         modified: record.finished,
         policy: POLICY,
     }))
-}
-
-/// A value as a shell takes it between single quotes.
-fn quoted(value: &str) -> String {
-    cut(value).replace('\'', "'\\''")
 }
 
 async fn read(store: &Store, id: &str) -> anyhow::Result<Option<Record>> {

@@ -7,6 +7,7 @@ use super::claimed::{ClaimedFile, claimed};
 use super::files::{EvidenceShown, FileShown, ReportFile, cut, evidence, files, reports};
 use super::markup::{Moment, counted};
 use super::packed::{PackedShown, packed};
+use super::shell::word;
 use super::state::State;
 use super::{Frame, Page, fact, newest};
 use crate::compare::Tier;
@@ -161,12 +162,7 @@ pub async fn release(
 
 /// Environment variables as a shell takes them before a command, each with a blank after it.
 fn variables(variables: &[(&str, String)]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/:.,_-+@%".contains(c);
-    let quoted = |value: &str| match !value.is_empty() && value.chars().all(plain) {
-        true => value.to_owned(),
-        false => format!("'{}'", value.replace('\'', "'\\''")),
-    };
-    variables.iter().map(|(name, value)| format!("{name}={} ", quoted(value))).collect()
+    variables.iter().map(|(name, value)| format!("{name}={} ", word(value))).collect()
 }
 
 /// What a record says, for the page of its release and its own.
