@@ -41,8 +41,8 @@ pub enum HttpError {
     /// 404 or 410.
     #[error("{url} does not exist (HTTP {status})")]
     NotFound { url: Url, status: u16 },
-    /// 429.
-    #[error("{url} is throttled (HTTP 429): try again in {retry_after_seconds} s")]
+    /// 429, or 503 with a time.
+    #[error("{url} wants to be left alone: try again in {retry_after_seconds} s")]
     Throttled { url: Url, retry_after_seconds: u64 },
     /// Any other status that is not success.
     #[error("{url} answered HTTP {status}")]
@@ -244,7 +244,10 @@ impl Client {
         if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
             return Err(HttpError::NotFound { url, status: status.as_u16() });
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        let is_timed = response.headers().contains_key(RETRY_AFTER);
+        if status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::SERVICE_UNAVAILABLE && is_timed
+        {
             let retry_after_seconds = retry_after_seconds(&response);
             return Err(HttpError::Throttled { url, retry_after_seconds });
         }
