@@ -19,6 +19,7 @@ mod shown;
 mod sight;
 mod standing;
 mod tags;
+mod times;
 mod tokens;
 mod watch;
 

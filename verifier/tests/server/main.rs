@@ -15,3 +15,4 @@ mod requests;
 mod singles;
 mod site;
 mod stored;
+mod times;
