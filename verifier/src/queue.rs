@@ -28,7 +28,8 @@ pub enum JobState {
     Queued,
     /// A worker holds its lease.
     Running,
-    /// An operator has to look: operating errors lasted too long, or the release's tag moved.
+    /// An operator has to look: operating errors lasted too long, its workers died, or the
+    /// release's tag moved.
     Parked,
     /// A record was made.
     Done,

@@ -227,6 +227,7 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
+             deaths = CASE state WHEN 'parked' THEN 0 ELSE deaths END,
              waiting = CASE state WHEN 'parked' THEN NULL ELSE waiting END,
              again = CASE WHEN state = 'running' AND ?1 = 2 THEN 1 ELSE again END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END

@@ -240,6 +240,42 @@ async fn a_request_that_was_taken_back_keeps_no_release_from_being_verified() {
 }
 
 #[tokio::test]
+async fn a_job_that_kills_every_worker_is_parked_and_keeps_no_other_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let job = store.enqueue(&"3.1.1".parse().unwrap(), Why::Release).await.unwrap().id;
+    store.enqueue(&"3.1.2".parse().unwrap(), Why::Release).await.unwrap();
+    let die = async || {
+        let lease = store.claim("test").await.unwrap().unwrap();
+        assert_eq!(lease.job, job);
+        let beats = store.beats().await.unwrap();
+        let (job, fence, beat) = beats.iter().find(|(id, _, _)| *id == job).unwrap();
+        store.give_up(job, *fence, *beat).await.unwrap();
+        // Whoever looked at the same time gives nobody up.
+        store.give_up(job, *fence, *beat).await.unwrap();
+    };
+    for _ in 0..9 {
+        die().await;
+    }
+    // An attempt that comes to its end is no death, whatever its end is.
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.retry(&lease, "no network", jiff::Timestamp::now()).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(store.alarms().await.unwrap(), []);
+        die().await;
+    }
+    let parked = store.job(&job).await.unwrap().unwrap();
+    let error = "10 workers died of it, one after the other";
+    assert_eq!((parked.state, parked.error.as_deref()), (JobState::Parked, Some(error)));
+    assert_eq!(store.alarms().await.unwrap()[0].detail, error);
+    assert_eq!(claimed(&store).await, ["3.1.2"]);
+    // Somebody has mended it, and asks.
+    store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
+    die().await;
+    assert_eq!(store.job(&job).await.unwrap().unwrap().state, JobState::Queued);
+}
+
+#[tokio::test]
 async fn a_parked_job_that_is_cancelled_leaves_no_alarm() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
