@@ -32,7 +32,7 @@ fn a_wrong_answer_is_refused_with_its_reason() {
         (Fault::Status(404, Vec::new()), "does not exist (HTTP 404)", 1),
         (Fault::Status(403, Vec::new()), "answered HTTP 403", 1),
         (Fault::Status(500, Vec::new()), "answered HTTP 500", 3),
-        (throttled("3600"), "is throttled (HTTP 429): try again in 3600 s", 1),
+        (throttled("3600"), "wants to be left alone: try again in 3600 s", 1),
         (throttled("Fri, 31 Dec 1999 23:59:59 GMT"), "try again in 60 s", 1),
         (body(r#"[{"name": "Python 9.1.0", "ver"#), "is not the list that the API documents", 1),
         (body("<!DOCTYPE html>"), "is not the list that the API documents", 1),

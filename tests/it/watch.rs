@@ -274,6 +274,33 @@ fn a_claim_that_changes_is_an_alarm_and_the_release_is_verified_again() {
 }
 
 #[test]
+fn a_claim_that_changes_while_the_release_is_verified_is_verified_after_it() {
+    let mut scene = verified();
+    scene.set("feed.interval", "300ms");
+    scene.set("feed.requests_per_day", 10_000);
+    scene.set("server.anonymous_requests", true);
+    let slow =
+        format!("{}\n[[step]]\nname = \"slow\"\nrun = \"sleep 3\"\n", tests::fixture::RECIPE);
+    scene.recipe(&slow);
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    ask(&place, "");
+    let journal = |scene: &Scene| scene.state().join(format!("jobs/{}.ndjson", jobs(scene)[0].id));
+    wait_for(&scene, "a rebuild", |scene| {
+        fs::read_to_string(journal(scene)).unwrap_or_default().contains("rebuild: slow")
+    });
+    scene.world.state().row(TGZ).unwrap()["md5_sum"] = "0".repeat(32).into();
+    wait_for(&scene, "three verdicts", |scene| {
+        scene.records().len() == 3 && jobs(scene).iter().all(|job| job.state == JobState::Done)
+    });
+    assert_eq!(running.stop(), Some(0));
+    let found: Vec<RecordStatus> = scene.records().iter().map(|record| record.status).collect();
+    assert_eq!(found, [RecordStatus::Pass, RecordStatus::Pass, RecordStatus::Fail]);
+    let whys: Vec<Why> = jobs(&scene).iter().map(|job| job.why).collect();
+    assert_eq!(whys, [Why::Recheck, Why::Request, Why::Backfill]);
+}
+
+#[test]
 fn a_signature_that_appears_is_no_alarm_and_the_release_is_verified_again() {
     let scene = verified();
     let mary = Signer::default();

@@ -44,8 +44,8 @@ pub enum HttpError {
     /// 404 or 410.
     #[error("{} does not exist (HTTP {status})", bare(url))]
     NotFound { url: Url, status: u16 },
-    /// 429.
-    #[error("{} is throttled (HTTP 429): try again in {retry_after_seconds} s", bare(url))]
+    /// 429, or 503 with a time.
+    #[error("{} wants to be left alone: try again in {retry_after_seconds} s", bare(url))]
     Throttled { url: Url, retry_after_seconds: u64 },
     /// Any other status that is not success.
     #[error("{} answered HTTP {status}", bare(url))]
@@ -247,7 +247,10 @@ impl Client {
         if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
             return Err(HttpError::NotFound { url, status: status.as_u16() });
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        let is_timed = response.headers().contains_key(RETRY_AFTER);
+        if status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::SERVICE_UNAVAILABLE && is_timed
+        {
             let retry_after_seconds = retry_after_seconds(&response);
             return Err(HttpError::Throttled { url, retry_after_seconds });
         }

@@ -28,7 +28,8 @@ pub enum JobState {
     Queued,
     /// A worker holds its lease.
     Running,
-    /// An operator has to look: operating errors lasted too long, or the release's tag moved.
+    /// An operator has to look: operating errors lasted too long, its workers died, or the
+    /// release's tag moved.
     Parked,
     /// A record was made.
     Done,
@@ -223,7 +224,7 @@ pub fn retry_delay(first: SignedDuration, attempts: u32, fraction: f64) -> Signe
 }
 
 /// Whether trouble has lasted for `park`, after so many attempts that were tried again. It is
-/// counted by their longest waits and not by the clock, which somebody may have set.
+/// counted by their longest waits and not by the clock: whoever sets that parks nothing.
 pub fn outlasts(first: SignedDuration, park: SignedDuration, attempts: u32) -> bool {
     let mut waited = SignedDuration::ZERO;
     for attempt in 0..attempts {

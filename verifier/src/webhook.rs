@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::http::Reach;
-use crate::queue::retry_delay;
+use crate::queue::{outlasts, retry_delay};
 use crate::store::ChangeRow;
 
 /// The kind of every message.
@@ -207,12 +207,8 @@ pub fn next_wait(
     asked: SignedDuration,
     fraction: f64,
 ) -> Option<SignedDuration> {
-    let mut planned = SignedDuration::ZERO;
-    for attempt in 0..attempts {
-        planned = planned.saturating_add(retry_delay(first, attempt, 1.0));
-        if planned >= patience {
-            return None;
-        }
+    if outlasts(first, patience, attempts) {
+        return None;
     }
     let longest_asked = SignedDuration::from_hours(4);
     Some(retry_delay(first, attempts, fraction).max(asked.min(longest_asked)))

@@ -80,6 +80,7 @@ impl Daemon {
         daemon.remove_orphans().await?;
         // What it waits for may have come while nobody looked, or with this very program.
         daemon.line.store.hasten_waiting().await?;
+        daemon.line.store.mend_times().await?;
         Ok(daemon)
     }
 

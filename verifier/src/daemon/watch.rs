@@ -228,7 +228,8 @@ pub async fn is_stale(daemon: &Daemon) -> anyhow::Result<bool> {
     let Some(last) = daemon.line.store.fact(LAST_SUCCESS).await? else { return Ok(true) };
     let last: jiff::Timestamp = last.parse().context("read when the feed was last read")?;
     let longest = daemon.line.config.feed.interval.saturating_mul(STALE_INTERVALS);
-    Ok(clock::now().duration_since(last) > longest)
+    // A time to come is of a clock that was wrong, and says nothing.
+    Ok(clock::now().duration_since(last).abs() > longest)
 }
 
 /// As long as the server asks; else later and later, but no later than usual if that is later.

@@ -20,6 +20,8 @@ use crate::queue::{JobState, Lease, LeaseLost, Settled, Why};
 use crate::record::{Record, RecordStatus};
 use crate::source::TagMove;
 
+/// A job is parked when so many of its workers died: never one that a machine's bad day killed.
+const DEATHS_MAX: u32 = 100;
 /// A job is rebuilt again so long after a published file changed between two rebuilds of it.
 const CHANGED_WAIT_MS: i64 = 10 * 60 * 1000;
 
@@ -82,7 +84,7 @@ impl Store {
     /// over.
     pub async fn wait(&self, lease: &Lease, reason: &str, due: Timestamp) -> anyhow::Result<()> {
         let set = "state = 'queued', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
-            error = NULL";
+            deaths = 0, error = NULL";
         let values = [Value::Text(reason), Value::Number(due.as_millisecond())];
         let mut writing = self.write().await?;
         change(&mut writing, lease, set, &values).await?;
@@ -108,7 +110,7 @@ impl Store {
     /// no trouble of ours: it waits until somebody has looked and asks for it.
     pub async fn park_moved(&self, lease: &Lease, moved: &TagMove) -> anyhow::Result<()> {
         let set = "state = 'parked', worker = NULL, waiting = ?, due_ms = ?, attempts = 0,
-            error = NULL";
+            deaths = 0, error = NULL";
         let reason = tags::moved_detail(&moved.tag, &moved.recorded, &moved.now);
         let values = [Value::Text(&reason), Value::Number(clock::now_ms())];
         let mut writing = self.write().await?;
@@ -167,19 +169,32 @@ impl Store {
         rows.iter().map(beat).collect()
     }
 
-    /// Queues a job again whose worker has shown no sign of life since `beat`.
+    /// Queues a job again whose worker has shown no sign of life since `beat`. One that killed so
+    /// many workers without end would kill the next ones too, and keep all other jobs waiting.
     pub async fn give_up(&self, job: &str, fence: i64, beat: i64) -> anyhow::Result<()> {
         let mut writing = self.write().await?;
-        sqlx::query(
-            "UPDATE jobs SET state = 'queued', worker = NULL, fence = fence + 1
-             WHERE id = ? AND fence = ? AND beat = ? AND state = 'running'",
+        let died: Option<(String, u32)> = sqlx::query_as(
+            "UPDATE jobs SET state = 'queued', worker = NULL, fence = fence + 1,
+                 deaths = deaths + 1
+             WHERE id = ? AND fence = ? AND beat = ? AND state = 'running'
+             RETURNING version, deaths",
         )
         .bind(job)
         .bind(fence)
         .bind(beat)
-        .execute(&mut *writing)
+        .fetch_optional(&mut *writing)
         .await
         .context("give up a dead worker")?;
+        if let Some((version, deaths)) = died.filter(|(_, deaths)| *deaths >= DEATHS_MAX) {
+            let error = format!("{deaths} workers died of it, one after the other");
+            sqlx::query("UPDATE jobs SET state = 'parked', error = ? WHERE id = ?")
+                .bind(&error)
+                .bind(job)
+                .execute(&mut *writing)
+                .await
+                .context("park a job")?;
+            raise(&mut writing, AlarmKind::JobParked, &version, &error).await?;
+        }
         commit(writing, "give_up", "give up a dead worker").await
     }
 }
@@ -229,7 +244,8 @@ async fn trouble(
     state: JobState,
     due: Timestamp,
 ) -> anyhow::Result<()> {
-    let set = "state = ?, worker = NULL, attempts = attempts + 1, error = ?, due_ms = ?";
+    let set = "state = ?, worker = NULL, attempts = attempts + 1, deaths = 0, error = ?,
+        due_ms = ?";
     let due = due.as_millisecond();
     let values = [Value::Text(state.as_str()), Value::Text(error), Value::Number(due)];
     change(writing, lease, set, &values).await
@@ -255,7 +271,7 @@ async fn confirm(
         };
         observe(writing, &observation).await?;
     }
-    let set = "state = 'queued', worker = NULL, unconfirmed = ?, due_ms = ?";
+    let set = "state = 'queued', worker = NULL, deaths = 0, unconfirmed = ?, due_ms = ?";
     let kept = serde_json::to_string(rebuilt).context("write what was rebuilt")?;
     change(writing, lease, set, &[Value::Text(&kept), Value::Number(due)]).await
 }

@@ -21,6 +21,7 @@ mod shown;
 mod sight;
 mod standing;
 mod tags;
+mod times;
 mod tokens;
 mod watch;
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, SqliteExecutor, Transaction};
 
@@ -151,53 +150,6 @@ impl Store {
         .with_context(|| format!("keep {name}"))?;
         Ok(())
     }
-
-    /// The wall clock was set by so much: what is due moves along, and so do the `facts` that are
-    /// times.
-    pub async fn move_times(&self, milliseconds: i64, facts: &[&str]) -> anyhow::Result<()> {
-        let mut writing = self.write().await?;
-        for query in [
-            // What runs may be put back as it was.
-            "UPDATE jobs SET due_ms = due_ms + ?1
-                 WHERE state IN ('queued', 'running', 'parked') AND state != 'parked'",
-            "UPDATE api_requests SET at_ms = at_ms + ?1",
-            "UPDATE deliveries SET due_ms = due_ms + ?1 WHERE state = 'due'",
-            "UPDATE files SET head_due_ms = head_due_ms + ?1, hash_due_ms = hash_due_ms + ?1",
-            "UPDATE releases SET document_ms = document_ms + ?1",
-        ] {
-            sqlx::query(query)
-                .bind(milliseconds)
-                .execute(&mut *writing)
-                .await
-                .context("move what is due with the clock")?;
-        }
-        for name in facts {
-            move_fact(&mut writing, name, SignedDuration::from_millis(milliseconds)).await?;
-        }
-        writing.commit().await.context("move what is due with the clock")
-    }
-}
-
-/// One that is no time, or leaves the calendar, stays as it is: it would be no better moved.
-async fn move_fact(
-    writing: &mut Transaction<'static, Sqlite>,
-    name: &str,
-    by: SignedDuration,
-) -> anyhow::Result<()> {
-    let value: Option<String> = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?")
-        .bind(name)
-        .fetch_optional(&mut **writing)
-        .await
-        .with_context(|| format!("read {name}"))?;
-    let at = value.and_then(|text| text.parse::<Timestamp>().ok());
-    let Some(moved) = at.and_then(|at| at.checked_add(by).ok()) else { return Ok(()) };
-    sqlx::query("UPDATE facts SET value = ? WHERE name = ?")
-        .bind(moved.to_string())
-        .bind(name)
-        .execute(&mut **writing)
-        .await
-        .with_context(|| format!("move {name}"))?;
-    Ok(())
 }
 
 /// Two rebuilds of the same inputs did not agree; `words` say in what.

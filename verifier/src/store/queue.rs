@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::notices::settle_alarm;
 use super::{Store, commit, time};
 use crate::clock;
+use crate::observation::AlarmKind;
 use crate::queue::{Job, JobState, LIVE_JOBS_MAX, Why};
 use crate::version::Version;
 
@@ -77,18 +79,19 @@ impl Store {
         let cancel = format!(
             "UPDATE jobs SET state = 'cancelled', finished_ms = ?, fence = fence + 1
              WHERE id = ? AND state IN ('queued', 'running', 'parked') AND base_class IS NULL
-             AND {unwanted}"
+             AND {unwanted} RETURNING version"
         );
         let lower = format!(
             "UPDATE jobs SET class = base_class WHERE id = ? AND state = 'queued'
              AND base_class IS NOT NULL AND {unwanted}"
         );
-        sqlx::query(sqlx::AssertSqlSafe(cancel))
+        let cancelled: Option<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(cancel))
             .bind(clock::now_ms())
             .bind(&job)
-            .execute(&mut *writing)
+            .fetch_optional(&mut *writing)
             .await
             .context("cancel a job")?;
+        no_longer_parked(&mut writing, cancelled).await?;
         sqlx::query(sqlx::AssertSqlSafe(lower))
             .bind(&job)
             .execute(&mut *writing)
@@ -103,16 +106,17 @@ impl Store {
     /// then, whoever wanted it.
     pub async fn cancel_job(&self, id: &str) -> anyhow::Result<Option<Job>> {
         let mut writing = self.write().await?;
-        sqlx::query(
+        let cancelled: Option<String> = sqlx::query_scalar(
             "UPDATE jobs SET state = 'cancelled', worker = NULL, finished_ms = ?, fence = fence + 1,
                  base_class = COALESCE(base_class, class)
-             WHERE id = ? AND state IN ('queued', 'running', 'parked')",
+             WHERE id = ? AND state IN ('queued', 'running', 'parked') RETURNING version",
         )
         .bind(clock::now_ms())
         .bind(id)
-        .execute(&mut *writing)
+        .fetch_optional(&mut *writing)
         .await
         .context("cancel a job")?;
+        no_longer_parked(&mut writing, cancelled).await?;
         commit(writing, "cancel_job", "cancel a job").await?;
         self.job(id).await
     }
@@ -190,6 +194,15 @@ impl Store {
     }
 }
 
+/// A parked job that was cancelled comes to no verdict, which would clear its alarm.
+async fn no_longer_parked(
+    writing: &mut Transaction<'static, Sqlite>,
+    cancelled: Option<String>,
+) -> anyhow::Result<()> {
+    let Some(version) = cancelled else { return Ok(()) };
+    settle_alarm(&mut **writing, AlarmKind::JobParked, &version).await
+}
+
 /// The job of `version` that is not over, with at least this urgency.
 pub(super) async fn want(
     writing: &mut Transaction<'static, Sqlite>,
@@ -214,6 +227,7 @@ pub(super) async fn want(
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,
+             deaths = CASE state WHEN 'parked' THEN 0 ELSE deaths END,
              waiting = CASE state WHEN 'parked' THEN NULL ELSE waiting END,
              again = CASE WHEN state = 'running' AND ?1 = 2 THEN 1 ELSE again END,
              state = CASE state WHEN 'parked' THEN 'queued' ELSE state END

@@ -16,3 +16,4 @@ mod requests;
 mod singles;
 mod site;
 mod stored;
+mod times;

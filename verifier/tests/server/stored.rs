@@ -213,31 +213,6 @@ async fn history_is_filled_in_from_the_newest_release_to_the_oldest() {
 }
 
 #[tokio::test]
-async fn what_is_due_moves_with_the_clock() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
-    let now = jiff::Timestamp::now();
-    for version in ["3.9.1", "3.9.2"] {
-        store.enqueue(&version.parse().unwrap(), Why::Request).await.unwrap();
-    }
-    let waits = store.claim("test").await.unwrap().unwrap();
-    store.wait(&waits, "no tag yet", now).await.unwrap();
-    let runs = store.claim("test").await.unwrap().unwrap();
-    for (name, value) in [("one", now.to_string()), ("other", String::new())] {
-        store.set_fact(name, &value).await.unwrap();
-    }
-    let before = [&waits, &runs].map(|lease| lease.job.clone());
-    let due = async |job: &String| store.job(job).await.unwrap().unwrap().due;
-    let [first, second] = [due(&before[0]).await, due(&before[1]).await];
-    store.move_times(-86_400_000, &["one", "other", "none"]).await.unwrap();
-    let day = jiff::SignedDuration::from_hours(24);
-    assert_eq!([due(&before[0]).await, due(&before[1]).await], [first - day, second - day]);
-    assert_eq!(store.fact("one").await.unwrap(), Some((now - day).to_string()));
-    assert_eq!(store.fact("other").await.unwrap(), Some(String::new()));
-    assert_eq!(store.fact("none").await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn a_request_that_was_taken_back_keeps_no_release_from_being_verified() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
@@ -262,6 +237,60 @@ async fn a_request_that_was_taken_back_keeps_no_release_from_being_verified() {
     assert_eq!(store.learn(&list, Some(date)).await.unwrap(), 0);
     let (_, job) = store.request(&versions[1], "somebody").await.unwrap();
     assert_eq!(job.state, JobState::Queued);
+}
+
+#[tokio::test]
+async fn a_job_that_kills_every_worker_is_parked_and_keeps_no_other_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let job = store.enqueue(&"3.1.1".parse().unwrap(), Why::Release).await.unwrap().id;
+    store.enqueue(&"3.1.2".parse().unwrap(), Why::Release).await.unwrap();
+    let die = async || {
+        let lease = store.claim("test").await.unwrap().unwrap();
+        assert_eq!(lease.job, job);
+        let beats = store.beats().await.unwrap();
+        let (job, fence, beat) = beats.iter().find(|(id, _, _)| *id == job).unwrap();
+        store.give_up(job, *fence, *beat).await.unwrap();
+        // Whoever looked at the same time gives nobody up.
+        store.give_up(job, *fence, *beat).await.unwrap();
+    };
+    for _ in 0..99 {
+        die().await;
+    }
+    // An attempt that comes to its end is no death, whatever its end is.
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.retry(&lease, "no network", jiff::Timestamp::now()).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(store.alarms().await.unwrap(), []);
+        die().await;
+    }
+    let parked = store.job(&job).await.unwrap().unwrap();
+    let error = "100 workers died of it, one after the other";
+    assert_eq!((parked.state, parked.error.as_deref()), (JobState::Parked, Some(error)));
+    assert_eq!(store.alarms().await.unwrap()[0].detail, error);
+    assert_eq!(claimed(&store).await, ["3.1.2"]);
+    // Somebody has mended it, and asks.
+    store.enqueue(&"3.1.1".parse().unwrap(), Why::Request).await.unwrap();
+    die().await;
+    assert_eq!(store.job(&job).await.unwrap().unwrap().state, JobState::Queued);
+}
+
+#[tokio::test]
+async fn a_parked_job_that_is_cancelled_leaves_no_alarm() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    for by_operator in [false, true] {
+        let (request, job) = store.request(&"3.1.1".parse().unwrap(), "somebody").await.unwrap();
+        let lease = store.claim("test").await.unwrap().unwrap();
+        store.park(&lease, "the disk is full").await.unwrap();
+        assert_eq!(store.alarms().await.unwrap().len(), 1);
+        let job = match by_operator {
+            true => store.cancel_job(&job.id).await.unwrap(),
+            false => store.cancel(&request).await.unwrap(),
+        };
+        assert_eq!(job.unwrap().state, JobState::Cancelled);
+        assert_eq!(store.alarms().await.unwrap(), []);
+    }
 }
 
 #[tokio::test]
