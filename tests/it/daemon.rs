@@ -220,6 +220,21 @@ fn a_release_without_its_tag_waits_and_is_verified_when_it_is_there() {
 }
 
 #[test]
+fn a_program_that_is_started_often_asks_for_files_no_more_often() {
+    let mut scene = Scene::empty(crate::PLACE);
+    scene.set("feed.since", "2025-01-01");
+    scene.announce("9.0.9", &[]);
+    for _ in 0..3 {
+        scene.run(&["serve", "--once"]).exits(0);
+    }
+    let files = |path: &String| path.contains("release_file");
+    let asked = scene.world.state().requests.iter().filter(|path| files(path)).count();
+    assert_eq!((lists(&scene), asked), (3, 1));
+    let reason = Some("python.org announces no source file yet".to_owned());
+    assert_eq!(jobs(&scene)[0].waiting, reason);
+}
+
+#[test]
 fn trouble_of_ours_is_no_verdict_and_parks_in_the_end() {
     let mut scene = watched();
     scene.set("queue.park", "1s");

@@ -359,7 +359,7 @@ fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
     assert_eq!(alarms(&scene), []);
     let asked = scene.world.state().requests.iter().any(|path| path == LISTED);
     assert!(!asked, "nothing is fetched for it");
-    // A program that starts may bring new recipes.
+    // A program that starts may bring new recipes, and python.org is not asked for that.
     scene.recipe(recipe);
     scene.run(&["serve", "--once"]).exits(0);
     assert_one_verdict(&scene, RecordStatus::Pass);

@@ -78,8 +78,9 @@ impl Daemon {
             pulse: Pulse::new(),
         };
         daemon.remove_orphans().await?;
-        // What it waits for may have come while nobody looked, or with this very program.
-        daemon.line.store.hasten_waiting().await?;
+        // A recipe may have come with this very program. What has to be asked of python.org is due
+        // when it is due: a program that is started often must not use up its allowance.
+        daemon.line.store.hasten_waiting(NotCovered::is).await?;
         daemon.line.store.mend_times().await?;
         Ok(daemon)
     }

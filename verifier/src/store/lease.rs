@@ -271,7 +271,8 @@ async fn confirm(
         };
         observe(writing, &observation).await?;
     }
-    let set = "state = 'queued', worker = NULL, deaths = 0, unconfirmed = ?, due_ms = ?";
+    let set = "state = 'queued', worker = NULL, attempts = 0, deaths = 0, error = NULL,
+        unconfirmed = ?, due_ms = ?";
     let kept = serde_json::to_string(rebuilt).context("write what was rebuilt")?;
     change(writing, lease, set, &[Value::Text(&kept), Value::Number(due)]).await
 }

@@ -121,16 +121,25 @@ impl Store {
         self.job(id).await
     }
 
-    /// Every job that waits for its release is looked at again now.
-    pub async fn hasten_waiting(&self) -> anyhow::Result<()> {
-        let query = "UPDATE jobs SET due_ms = ?
-            WHERE state IN ('queued', 'running', 'parked') AND state = 'queued'
-                AND waiting IS NOT NULL";
-        sqlx::query(query)
-            .bind(clock::now_ms())
-            .execute(&self.writer)
-            .await
-            .context("hasten the jobs that wait")?;
+    /// Every job that waits for a reason of this kind is looked at again now.
+    pub async fn hasten_waiting(&self, is_such: fn(&str) -> bool) -> anyhow::Result<()> {
+        let waiting: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, waiting FROM jobs
+             WHERE state IN ('queued', 'running', 'parked') AND state = 'queued'
+                 AND waiting IS NOT NULL",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .context("list the jobs that wait")?;
+        for (job, _) in waiting.iter().filter(|(_, reason)| is_such(reason)) {
+            // Whoever has it by now does not wait any more.
+            sqlx::query("UPDATE jobs SET due_ms = ? WHERE id = ? AND state = 'queued'")
+                .bind(clock::now_ms())
+                .bind(job)
+                .execute(&self.writer)
+                .await
+                .context("hasten the jobs that wait")?;
+        }
         Ok(())
     }
 
@@ -271,14 +280,16 @@ pub(super) async fn want(
 }
 
 /// An input of `version` changed that nobody has judged yet: a job that runs may have read the old
-/// one. One that is queued will read the new one.
+/// one, and one that waits for its release may have got what it waits for.
 pub(super) async fn reconsider(
     writing: &mut Transaction<'static, Sqlite>,
     version: &Version,
 ) -> anyhow::Result<()> {
-    let query = "UPDATE jobs SET again = 1
-        WHERE version = ? AND state IN ('queued', 'running', 'parked') AND state = 'running'";
+    let query = "UPDATE jobs SET again = (state = 'running'),
+            due_ms = CASE WHEN waiting IS NULL THEN due_ms ELSE ?1 END
+        WHERE version = ?2 AND state IN ('queued', 'running', 'parked') AND state != 'parked'";
     sqlx::query(query)
+        .bind(clock::now_ms())
         .bind(version.to_string())
         .execute(&mut **writing)
         .await

@@ -13,8 +13,9 @@ use crate::clock;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 const MOVE: &[&str] = &[
-    // What runs may be put back as it was.
-    "UPDATE jobs SET due_ms = due_ms + ?1
+    // What runs may be put back as it was; and when it began says when the next one will.
+    "UPDATE jobs SET due_ms = due_ms + ?1,
+             started_ms = CASE state WHEN 'running' THEN started_ms + ?1 ELSE started_ms END
          WHERE state IN ('queued', 'running', 'parked') AND state != 'parked'",
     "UPDATE api_requests SET at_ms = at_ms + ?1",
     "UPDATE deliveries SET due_ms = due_ms + ?1 WHERE state = 'due'",

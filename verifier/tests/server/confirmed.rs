@@ -101,6 +101,19 @@ async fn two_rebuilds_that_do_not_agree_are_an_alarm_in_words() {
 }
 
 #[tokio::test]
+async fn a_first_verdict_ends_the_trouble_that_was_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    store.retry(&lease, "no network", jiff::Timestamp::now()).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
+    assert_eq!(store.settle(&lease, &different("one")).await.unwrap(), Settled::Confirm);
+    let [job] = &store.live_jobs(9).await.unwrap()[..] else { panic!("one job") };
+    assert_eq!((job.attempts, &job.error, job.position), (0, &None, Some(1)));
+}
+
+#[tokio::test]
 async fn a_second_rebuild_of_other_inputs_confirms_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();

@@ -182,8 +182,15 @@ async fn a_claim_that_changes_while_the_first_job_runs_is_verified_after_it() {
         .unwrap()
     };
     store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    // What a job waits for may have come.
+    store.learn_files(&claimed(0)).await.unwrap();
     let lease = store.claim("test").await.unwrap().unwrap();
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    store.wait(&lease, "no signature yet", later).await.unwrap();
+    store.learn_files(&claimed(0)).await.unwrap();
+    assert_eq!(store.claim("test").await.unwrap(), None, "nothing came");
     store.learn_files(&claimed(1)).await.unwrap();
+    let lease = store.claim("test").await.unwrap().unwrap();
     store.learn_files(&claimed(2)).await.unwrap();
     // That is what the worker itself begins with.
     store.learn_first(&claimed(3), &lease).await.unwrap();

@@ -17,7 +17,7 @@ async fn what_is_due_moves_with_the_clock() {
         store.enqueue(&version.parse().unwrap(), Why::Request).await.unwrap();
     }
     let waits = store.claim("test").await.unwrap().unwrap();
-    store.wait(&waits, "no tag yet", now).await.unwrap();
+    store.wait(&waits, "no tag yet", now + SignedDuration::from_mins(5)).await.unwrap();
     let runs = store.claim("test").await.unwrap().unwrap();
     for (name, value) in [("one", now.to_string()), ("other", String::new())] {
         store.set_fact(name, &value).await.unwrap();
@@ -25,9 +25,13 @@ async fn what_is_due_moves_with_the_clock() {
     let before = [&waits, &runs].map(|lease| lease.job.clone());
     let due = async |job: &String| store.job(job).await.unwrap().unwrap().due;
     let [first, second] = [due(&before[0]).await, due(&before[1]).await];
+    let started = async |job: &String| store.job(job).await.unwrap().unwrap().started.unwrap();
+    let [waited, begun] = [started(&before[0]).await, started(&before[1]).await];
     store.move_times(-86_400_000, &["one", "other", "none"]).await.unwrap();
     let day = SignedDuration::from_hours(24);
     assert_eq!([due(&before[0]).await, due(&before[1]).await], [first - day, second - day]);
+    assert_eq!(started(&before[0]).await, waited, "that is history");
+    assert_eq!(started(&before[1]).await, begun - day);
     assert_eq!(store.fact("one").await.unwrap(), Some((now - day).to_string()));
     assert_eq!(store.fact("other").await.unwrap(), Some(String::new()));
     assert_eq!(store.fact("none").await.unwrap(), None);
