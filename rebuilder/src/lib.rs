@@ -40,5 +40,5 @@ pub use order::{
     BuildFailure, Event, Network, Outcome, Rebuild, RebuildOrder, StepRun, ToolOrder, ToolRun,
     Trace, Traced,
 };
-pub use rebuild::rebuild;
+pub use rebuild::{rebuild, step_environment};
 pub use tool::tool;

@@ -1,5 +1,6 @@
 //! The door: carries out a definition, step by step.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Component, Path};
@@ -131,7 +132,7 @@ impl Execution<'_> {
             },
             scratch: self.scratch,
             command: script.map(String::from).to_vec(),
-            environment: environment("/work/home", &self.parameters.environment),
+            environment: step_environment(self.parameters),
             has_input: false,
             stdout: None,
             limits: &self.parameters.limits,
@@ -150,6 +151,11 @@ impl Execution<'_> {
             .look(&self.order.work, traced, step)
             .while_trying(|| format!("trace {} after step {step}", traced.display()))
     }
+}
+
+/// The variables of every step, also for whoever runs the steps by other means.
+pub fn step_environment(parameters: &InternalParameters) -> BTreeMap<String, String> {
+    environment("/work/home", &parameters.environment)
 }
 
 /// `None` if the command did what it was to do.

@@ -87,6 +87,7 @@ pub fn file_of(path: &str) -> String {
     let parts: Vec<&str> = inner.split('/').collect();
     let is_file = match parts.as_slice() {
         ["badge" | "feed" | "assets", ..] | ["records", _, "reports", _] => true,
+        ["records", _, "steps.sh"] => true,
         [.., last] => last.ends_with(".atom") || last.ends_with(".json"),
         [] => false,
     };
@@ -204,6 +205,7 @@ mod tests {
             ("/releases/3.13.5", "releases/3.13.5/index.html"),
             ("/records/1", "records/1/index.html"),
             ("/records/1/definition.json", "records/1/definition.json"),
+            ("/records/1/steps.sh", "records/1/steps.sh"),
             ("/records/1/reports/build.log", "records/1/reports/build.log"),
             (
                 "/badge/cpython/3.13.5/Python-3.13.5.tgz.svg",

@@ -54,6 +54,7 @@ async fn records(shown: &Shown, paths: &mut Vec<String>) -> anyhow::Result<()> {
             paths.push(format!("/api/v1/records/{id}/reports"));
             paths.push(format!("/api/v1/records/{id}"));
             paths.push(format!("/records/{id}/definition.json"));
+            paths.push(format!("/records/{id}/steps.sh"));
             paths.push(format!("/records/{id}"));
         }
         match rows.last() {

@@ -6,6 +6,7 @@
 
 mod about;
 mod asset;
+mod by_hand;
 mod claimed;
 mod embed;
 mod files;
@@ -94,11 +95,12 @@ pub async fn resource(shown: &Shown, parts: &[&str]) -> anyhow::Result<Option<Re
         }
         ["records", id] => {
             let frame = frame(Here::Elsewhere).await?;
-            let page = record::record(store, &shown.reports, &frame, id).await?;
+            let page = record::record(shown, &frame, id).await?;
             let Some(page) = page else { return Ok(None) };
             page
         }
         ["records", id, "definition.json"] => return record::definition(store, id).await,
+        ["records", id, "steps.sh"] => return record::script(store, id).await,
         ["jobs", id] => {
             let frame = frame(Here::Elsewhere).await?;
             let page = job::job(store, &shown.journals, &frame, id).await?;

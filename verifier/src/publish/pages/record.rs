@@ -12,8 +12,8 @@ use super::markup::duration;
 use super::release::{Found, found, verdict_sentence};
 use super::shell::word;
 use super::state::State;
-use super::{Frame, Page};
-use crate::publish::site::{Caching, POLICY, Resource};
+use super::{Frame, Page, by_hand};
+use crate::publish::site::{Caching, POLICY, Resource, Shown};
 use crate::record::{Record, RecordStatus};
 use crate::retention;
 use crate::store::Store;
@@ -42,6 +42,7 @@ struct RecordPage<'a> {
     limits: Vec<String>,
     limits_more: usize,
     definition: String,
+    by_hand: [String; 5],
     log: LogShown,
     reports: Vec<ReportFile>,
     reports_more: bool,
@@ -65,13 +66,9 @@ struct StepShown {
 }
 
 /// The page of a record; none if there is no such record.
-pub async fn record(
-    store: &Store,
-    directory: &Path,
-    frame: &Frame,
-    id: &str,
-) -> anyhow::Result<Option<Page>> {
-    let Some(record) = read(store, id).await? else { return Ok(None) };
+pub async fn record(shown: &Shown, frame: &Frame, id: &str) -> anyhow::Result<Option<Page>> {
+    let Some(record) = read(&shown.store, id).await? else { return Ok(None) };
+    let directory = &shown.reports;
     let parameters = &record.definition.internal_parameters;
     let variables = parameters.environment.iter().take(STEPS_MAX);
     let limits = &record.rebuild.limits_in_force;
@@ -97,6 +94,7 @@ pub async fn record(
         limits: limits.iter().take(STEPS_MAX).map(|limit| cut(limit)).collect(),
         limits_more: more(limits.len()),
         definition: record.rebuild.definition.clone(),
+        by_hand: by_hand::commands(shown, &record),
         log: log.context("read a log")??,
         found: found(&record, &reports, PATHS_MAX),
         reports_more: reports.len() == REPORTS_MAX,
@@ -116,6 +114,11 @@ pub async fn definition(store: &Store, id: &str) -> anyhow::Result<Option<Resour
         modified: record.finished,
         policy: POLICY,
     }))
+}
+
+/// `/records/ID/steps.sh`: the same for a shell.
+pub async fn script(store: &Store, id: &str) -> anyhow::Result<Option<Resource>> {
+    Ok(read(store, id).await?.map(|record| by_hand::script(&record)))
 }
 
 async fn read(store: &Store, id: &str) -> anyhow::Result<Option<Record>> {

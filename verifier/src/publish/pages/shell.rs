@@ -2,6 +2,11 @@
 
 use crate::compare::report::printable;
 
+/// One word of a script that is not shown in a page.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// One word of a command. Characters that a page shows escaped are written with escapes of the
 /// shell's own (`$'…'`, POSIX.1-2024, section 2.2.4): they are the same on the page and in it.
 pub fn word(text: &str) -> String {
@@ -10,7 +15,7 @@ pub fn word(text: &str) -> String {
         return text.to_owned();
     }
     if printable(text) == text {
-        return format!("'{}'", text.replace('\'', "'\\''"));
+        return quoted(text);
     }
     let mut word = "$'".to_owned();
     for character in text.chars() {
