@@ -322,6 +322,50 @@ fn sockets(pid: u32) -> usize {
     targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
 }
 
+/// A client that asks and reads nothing.
+fn unread(scene: &Scene, place: &str, asks: &str) -> TcpStream {
+    let connect = async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(place.parse().unwrap()).await.unwrap().into_std().unwrap()
+    };
+    let mut stream = scene.block_on(connect);
+    stream.set_nonblocking(false).unwrap();
+    stream.write_all(asks.as_bytes()).unwrap();
+    stream
+}
+
+/// Memory that a process holds, in bytes.
+fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn many_slow_readers_of_one_long_log_take_little_memory() {
+    const READERS: u64 = 400;
+    let scene = watched();
+    let mut running = serve(&scene);
+    let place = address(&mut running);
+    wait_for(&scene, "a verdict", is_done);
+    let id = jobs(&scene).remove(0).id;
+    let path = scene.state().join(format!("jobs/{id}.ndjson"));
+    let line = format!("{{\"at\":\"t\",\"kind\":\"log\",\"text\":\"{}\"}}\n", "x".repeat(200));
+    fs::write(path, line.repeat(30_000)).unwrap();
+    let get = format!("GET /api/v1/jobs/{id}/log HTTP/1.1\r\nHost: {place}\r\n\r\n");
+    let read = http(&place, "GET", &format!("/api/v1/jobs/{id}/log"), "", "");
+    assert_eq!(read.lines().filter(|line| line.ends_with("xxx")).count(), 30_000);
+    let before = resident_bytes(running.0.id());
+    let slow: Vec<TcpStream> = (0..READERS).map(|_| unread(&scene, &place, &get)).collect();
+    // What is not read any more fills the buffers on the way.
+    std::thread::sleep(Duration::from_secs(3));
+    let each = resident_bytes(running.0.id()).saturating_sub(before) / READERS;
+    assert!(each < 150 << 10, "a slow reader takes {each} bytes");
+    drop(slow);
+    assert_eq!(running.stop(), Some(0));
+}
+
 #[test]
 fn clients_that_do_not_read_hold_up_nobody_and_are_cut_off() {
     const CLIENTS: usize = 50;
@@ -332,19 +376,7 @@ fn clients_that_do_not_read_hold_up_nobody_and_are_cut_off() {
     let before = sockets(running.0.id());
     // More answers than the buffers on the way take in.
     let get = format!("GET /api/openapi.json HTTP/1.1\r\nHost: {place}\r\n\r\n").repeat(50);
-    let connect = || async {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(place.parse().unwrap()).await.unwrap().into_std().unwrap()
-    };
-    let slow: Vec<TcpStream> = (0..CLIENTS)
-        .map(|_| {
-            let mut stream = scene.block_on(connect());
-            stream.set_nonblocking(false).unwrap();
-            stream.write_all(get.as_bytes()).unwrap();
-            stream
-        })
-        .collect();
+    let slow: Vec<TcpStream> = (0..CLIENTS).map(|_| unread(&scene, &place, &get)).collect();
     wait_for(&scene, "slow clients", |_| sockets(running.0.id()) >= before + CLIENTS);
     let answer = ask(&place, "");
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");

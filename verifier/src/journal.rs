@@ -1,10 +1,12 @@
 //! The journal of a job: what happened and what its steps wrote, live, one JSON object a line.
 //!
 //! It is a byproduct: it decides nothing, and trouble with it never stops a job. Readers follow the
-//! file while it grows; the offset of a line's end is where they go on.
+//! file while it grows; the offset of a line's end is where they go on. A line that a crash tore is
+//! ended before the next one is written, and passed over by whoever reads.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,13 +19,20 @@ use crate::http::without_secrets;
 use crate::retention;
 
 /// The longest journal; what comes later is not kept.
-const JOURNAL_BYTES_MAX: u64 = 8 << 20;
-/// The longest line of a log; the rest of it is a line of its own.
+const JOURNAL_BYTES_MAX: u64 = 9 << 20;
+/// Lines of a log leave room for how the job went on.
+const LOGS_BYTES_MAX: u64 = 8 << 20;
+/// The longest line of a log; the rest of it is a line of its own. Any other line is cut.
 const LINE_BYTES_MAX: usize = 4 << 10;
+/// Read at once of a growing log.
+const CHUNK_BYTES: usize = 32 << 10;
 /// Bytes that are read for the last lines.
 const TAIL_BYTES_MAX: usize = 256 << 10;
 /// How often a growing log is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+
+/// What the journal says of the job when an attempt begins. Any other `state` is how one ended.
+pub const RUNNING: &str = "running";
 
 /// What a line of the journal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +94,15 @@ pub struct Tail {
 
 /// An open journal; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Journal {
-    file: Arc<Mutex<File>>,
+pub struct Journal(Arc<Mutex<Opened>>);
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    /// Whether the last line has no end.
+    is_torn: bool,
+    /// Whether it was said that the log is not kept any more.
+    is_full: bool,
 }
 
 impl Journal {
@@ -95,24 +111,36 @@ impl Journal {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Journal { file: Arc::new(Mutex::new(file)) })
+        let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        // Whoever wrote before may have been killed, or have found the disk full.
+        let mut last = [b'\n'];
+        if let Some(place) = file.metadata()?.len().checked_sub(1) {
+            file.read_exact_at(&mut last, place)?;
+        }
+        let opened = Opened { file, is_torn: last != *b"\n", is_full: false };
+        Ok(Journal(Arc::new(Mutex::new(opened))))
     }
 
     /// Adds a line.
     pub fn write(&self, kind: Kind, text: &str) {
-        let text = &without_secrets(text);
-        let entry = Entry { at: format!("{:.3}", clock::now()), kind, text };
-        let Ok(mut line) = serde_json::to_vec(&entry) else { return };
-        line.push(b'\n');
-        // One write a line, so that readers see whole lines.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = file.metadata().is_ok_and(|metadata| metadata.len() > JOURNAL_BYTES_MAX);
-        if full && kind == Kind::Log {
-            return;
-        }
-        if let Err(error) = file.write_all(&line) {
-            tracing::warn!("cannot write a journal: {error}");
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes_max = match kind {
+            Kind::Log => LOGS_BYTES_MAX,
+            Kind::Stage | Kind::State => JOURNAL_BYTES_MAX,
+        };
+        match opened.add(kind, text, bytes_max) {
+            Ok(true) => {}
+            Ok(false) if opened.is_full => {}
+            Ok(false) => {
+                opened.is_full = true;
+                let said = "the log is too long: the rest of it is not kept";
+                // As any other line, it may find no room.
+                let _ = opened.add(Kind::Stage, said, JOURNAL_BYTES_MAX);
+            }
+            Err(error) => {
+                opened.is_torn = true;
+                tracing::warn!("cannot write a journal: {error}");
+            }
         }
     }
 
@@ -124,6 +152,8 @@ impl Journal {
             tokio::select! {
                 result = &mut work => {
                     self.add_new(log, &mut tail);
+                    // Nobody will end it.
+                    tail.end(&mut |line| self.write_log(line));
                     return result;
                 }
                 () = tokio::time::sleep(FOLLOW_EVERY) => self.add_new(log, &mut tail),
@@ -133,10 +163,32 @@ impl Journal {
 
     fn add_new(&self, log: &Path, tail: &mut Follower) {
         // Not there yet, or gone: there is nothing to add.
-        let Ok(lines) = tail.lines(log) else { return };
-        for line in lines {
-            self.write(Kind::Log, &String::from_utf8_lossy(&line));
+        let _ = tail.lines(log, &mut |line| self.write_log(line));
+    }
+
+    fn write_log(&self, line: &[u8]) {
+        self.write(Kind::Log, &String::from_utf8_lossy(line));
+    }
+}
+
+impl Opened {
+    /// Adds a line; false if there is no room for it.
+    fn add(&mut self, kind: Kind, text: &str, bytes_max: u64) -> std::io::Result<bool> {
+        let text = &without_secrets(text);
+        let text = &text[..text.floor_char_boundary(LINE_BYTES_MAX)];
+        let entry = Entry { at: format!("{:.3}", clock::now()), kind, text };
+        let mut line = serde_json::to_vec(&entry)?;
+        line.push(b'\n');
+        if self.is_torn {
+            line.insert(0, b'\n');
         }
+        if self.file.metadata()?.len() + line.len() as u64 > bytes_max {
+            return Ok(false);
+        }
+        // One write a line, so that readers see whole lines.
+        self.file.write_all(&line)?;
+        self.is_torn = false;
+        Ok(true)
     }
 }
 
@@ -165,19 +217,31 @@ struct Follower {
 }
 
 impl Follower {
-    /// The lines that are new.
-    fn lines(&mut self, path: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+    /// Gives `each` the lines that are new.
+    fn lines(&mut self, path: &Path, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut new = Vec::new();
-        self.offset += file.take(JOURNAL_BYTES_MAX).read_to_end(&mut new)? as u64;
-        self.rest.extend(new);
-        let mut lines = Vec::new();
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            lines.extend(line[..end].chunks(LINE_BYTES_MAX).map(<[u8]>::to_vec));
+        let mut file = file.take(LOGS_BYTES_MAX);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let count = file.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.offset += count as u64;
+            for part in chunk[..count].split_inclusive(|byte| *byte == b'\n') {
+                self.rest.extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
+                if part.ends_with(b"\n") || self.rest.len() >= LINE_BYTES_MAX {
+                    self.end(each);
+                }
+            }
         }
-        Ok(lines)
+    }
+
+    /// What was read last is a line.
+    fn end(&mut self, each: &mut dyn FnMut(&[u8])) {
+        self.rest.chunks(LINE_BYTES_MAX).for_each(each);
+        self.rest.clear();
     }
 }
 
@@ -190,12 +254,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("build.log");
         let mut tail = Follower { offset: 0, rest: Vec::new() };
-        assert!(tail.lines(&log).is_err());
+        let mut lines = || {
+            let mut lines = Vec::new();
+            let read = tail.lines(&log, &mut |line| lines.push(line.to_vec()));
+            read.map(|()| lines)
+        };
+        assert!(lines().is_err());
         std::fs::write(&log, "one\ntw").unwrap();
-        assert_eq!(tail.lines(&log).unwrap(), [b"one".to_vec()]);
+        assert_eq!(lines().unwrap(), [b"one".to_vec()]);
         std::fs::write(&log, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(tail.lines(&log).unwrap(), [b"two".to_vec(), b"three".to_vec()]);
-        assert!(tail.lines(&log).unwrap().is_empty());
+        assert_eq!(lines().unwrap(), [b"two".to_vec(), b"three".to_vec()]);
+        assert!(lines().unwrap().is_empty());
+        // A line that does not end is neither kept in memory nor read again and again.
+        let endless = "x".repeat(3 * CHUNK_BYTES);
+        std::fs::write(&log, format!("one\ntwo\nthree\n{endless}")).unwrap();
+        let pieces = lines().unwrap();
+        assert!(pieces.iter().all(|piece| piece.len() <= LINE_BYTES_MAX));
+        assert_eq!(pieces.concat().len() + tail.rest.len(), endless.len());
+        assert!(tail.rest.len() < LINE_BYTES_MAX);
     }
 
     #[test]
@@ -219,6 +295,53 @@ mod tests {
         retention::compress(&path).unwrap();
         assert_eq!(last_lines(directory.path(), job, 10).unwrap(), all);
         assert_eq!(last_lines(directory.path(), job, 2).unwrap(), tail);
+    }
+
+    #[test]
+    fn a_journal_that_was_torn_is_gone_on_with_and_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let job = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let path = directory.path().join(format!("{job}.ndjson"));
+        Journal::open(&path).unwrap().write(Kind::Log, "one");
+        let whole = std::fs::read(&path).unwrap();
+        for torn in ["{\"at\":\"2025", "\u{0}\u{0}\u{0}", "{\"at\":\n{\"at\"", "\"\\ud8"] {
+            std::fs::write(&path, [&whole, torn.as_bytes()].concat()).unwrap();
+            let texts = || {
+                let tail = last_lines(directory.path(), job, 9).unwrap();
+                tail.lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+            };
+            assert_eq!(texts(), ["one"], "{torn:?}");
+            let journal = Journal::open(&path).unwrap();
+            journal.write(Kind::Log, "two");
+            // As if a write had failed half-way.
+            OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"a").unwrap();
+            journal.0.lock().unwrap().is_torn = true;
+            journal.write(Kind::State, "three");
+            assert_eq!(texts(), ["one", "two", "three"], "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn a_journal_has_a_bound_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("one.ndjson");
+        let journal = Journal::open(&path).unwrap();
+        let size = || path.metadata().unwrap().len();
+        // The longest there is: a character that takes six in JSON.
+        let long = "\u{1}".repeat(2 * LINE_BYTES_MAX);
+        for _ in 0..1000 {
+            journal.write(Kind::Log, &long);
+        }
+        assert!((LOGS_BYTES_MAX - 30_000..LOGS_BYTES_MAX + 200).contains(&size()), "{}", size());
+        journal.write(Kind::State, "judged");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert!(last[0].contains("judged") && last[1].contains("not kept"), "{last:?}");
+        assert!(text.lines().all(|line| line.len() < CHUNK_BYTES), "each fits a reader's buffer");
+        for _ in 0..100 {
+            journal.write(Kind::State, &long);
+        }
+        assert!(size() <= JOURNAL_BYTES_MAX);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Daemon, beating, stopped};
 use crate::clock;
 use crate::feed::{self, AllowanceUsedUp};
 use crate::http::without_secrets;
-use crate::journal::{Journal, Kind};
+use crate::journal::{Journal, Kind, RUNNING};
 use crate::line::{self, Choices, ForJob, Line, MovedTag};
 use crate::progress::Progress;
 use crate::queue::{Lease, LeaseLost, outlasts, retry_delay};
@@ -95,7 +95,7 @@ async fn attempt(daemon: &Daemon, lease: &Lease, stop: &mut signal::Receiver<boo
             return pause(daemon, lease, trouble).await;
         }
     };
-    journal.write(Kind::State, "running");
+    journal.write(Kind::State, RUNNING);
     let line = Line { progress: Progress::to_journal(journal.clone()), ..daemon.line.clone() };
     let ended = tokio::select! {
         result = verified(&line, daemon, lease) => result.map_err(|error| paused(&error, daemon)),

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::journal::{Journal, Line};
@@ -20,12 +21,15 @@ use super::problem::Problem;
 use super::singles::known_job;
 use super::{App, Shared};
 use crate::clock;
+use crate::journal::{Kind, RUNNING, Told};
 use crate::queue::Job;
 
 /// How long a line waits at most until it is sent.
 const LOOK: Duration = Duration::from_millis(250);
 /// So that proxies do not think that the connection is dead.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// A worker has said its last word so long after its job was over, or it is dead.
+const LAST_WORD_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// When to come again if too many follow jobs.
 const CROWDED_SECONDS: u64 = 30;
 /// The end of the last event's id.
@@ -64,6 +68,7 @@ pub async fn follow(
         seen: None,
         over: None,
         told: None,
+        is_heard_out: false,
         ended: false,
         _permit: permit,
     };
@@ -87,6 +92,8 @@ struct Tail {
     over: Option<Job>,
     /// The place in the queue that was told last.
     told: Option<u64>,
+    /// Whether the line that was read last is how an attempt ended.
+    is_heard_out: bool,
     ended: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -115,7 +122,7 @@ impl Tail {
     }
 
     async fn look(&mut self) -> anyhow::Result<Vec<Event>> {
-        // Before the journal: what a worker writes, it writes before the job is over.
+        // Before the journal: what it says when the job is over is read then.
         if let Some(place) = self.look_at_job().await? {
             return Ok(vec![
                 Event::default().id(self.offset.to_string()).event("queue").json_data(place)?,
@@ -128,10 +135,17 @@ impl Tail {
             let lines = journal.lines().await?;
             if let Some(last) = lines.last() {
                 self.offset = last.end;
+                let Told { kind, text, .. } = &last.told;
+                self.is_heard_out = *kind == Kind::State && text != RUNNING;
                 return lines.iter().map(event).collect();
             }
         }
-        let Some(job) = self.over.take() else { return Ok(Vec::new()) };
+        let Some(job) = self
+            .over
+            .take_if(|job| self.journal.is_none() || self.is_heard_out || is_long_over(job))
+        else {
+            return Ok(Vec::new());
+        };
         self.ended = true;
         Ok(vec![last_event(self.offset, job)?])
     }
@@ -164,6 +178,11 @@ impl Tail {
         self.told = place.position;
         Ok(QueueNews::of(place, now))
     }
+}
+
+/// The verdict is in the store before its worker can write to the journal that it is.
+fn is_long_over(job: &Job) -> bool {
+    job.finished.is_none_or(|at| clock::now().duration_since(at).abs() > LAST_WORD_MAX)
 }
 
 fn event(line: &Line) -> anyhow::Result<Event> {

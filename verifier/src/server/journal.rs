@@ -1,20 +1,22 @@
 //! A job's journal: the file to which its worker appends, read while it grows.
 //!
-//! Only whole lines are read. A line that cannot be understood is passed over.
+//! Only whole lines are read. A line that cannot be understood is passed over. A reader goes on at
+//! its place, and never holds more than one chunk: many may be slow at once.
 
-use std::io::{Read, SeekFrom};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::task::spawn_blocking;
 
 use crate::journal::Told;
 use crate::retention::{self, Kept};
 
-/// Read at once; a longer line is passed over.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Read at once; a longer line, of which there is none, is passed over.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// A journal and where reading goes on.
 pub struct Journal {
@@ -24,7 +26,7 @@ pub struct Journal {
 
 enum Source {
     /// Its job may still run.
-    Growing(File),
+    Growing(Arc<File>),
     /// Its job was over long ago.
     Compressed(Compressed),
 }
@@ -57,9 +59,8 @@ impl Journal {
         let (source, offset) = match opened.context("open a journal")?.context(opening)? {
             None => return Ok(None),
             Some(Kept::Plain(file)) => {
-                let mut file = File::from_std(file);
-                let offset = if begins_line(&mut file, offset).await? { offset } else { 0 };
-                (Source::Growing(file), offset)
+                let place = if begins_line(&file, offset)? { offset } else { 0 };
+                (Source::Growing(Arc::new(file)), place)
             }
             Some(Kept::Compressed(file)) => {
                 let opened = spawn_blocking(move || Compressed::open(file, offset)).await;
@@ -93,10 +94,8 @@ impl Source {
     async fn chunk(&mut self, offset: u64) -> std::io::Result<Vec<u8>> {
         match self {
             Source::Growing(file) => {
-                let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                file.seek(SeekFrom::Start(offset)).await?;
-                file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await?;
-                Ok(chunk)
+                let file = file.clone();
+                spawn_blocking(move || part(&file, offset)).await?
             }
             Source::Compressed(compressed) => {
                 let nothing = Compressed { reader: Box::new(std::io::empty()), rest: Vec::new() };
@@ -144,14 +143,21 @@ impl Compressed {
     }
 }
 
-async fn begins_line(file: &mut File, offset: u64) -> anyhow::Result<bool> {
-    if offset == 0 {
-        return Ok(true);
-    }
-    let mut before = [0];
-    file.seek(SeekFrom::Start(offset - 1)).await.context("read a journal")?;
-    let read = file.read(&mut before).await.context("read a journal")?;
-    Ok(read == 1 && before == *b"\n")
+/// At most a chunk of what is there at `offset`.
+fn part(file: &File, offset: u64) -> std::io::Result<Vec<u8>> {
+    let left = file.metadata()?.len().saturating_sub(offset);
+    // No more than there is: most looks find nothing.
+    let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES))];
+    let count = file.read_at(&mut chunk, offset)?;
+    chunk.truncate(count);
+    Ok(chunk)
+}
+
+fn begins_line(file: &File, offset: u64) -> anyhow::Result<bool> {
+    let Some(before) = offset.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    let read = file.read_at(&mut byte, before).context("read a journal")?;
+    Ok(read == 1 && byte == *b"\n")
 }
 
 fn lines(bytes: &[u8], offset: u64) -> Vec<Line> {
@@ -232,6 +238,31 @@ mod tests {
         for nonsense in [end - 1, 1 << 40] {
             let opened = Journal::open(directory.path(), JOB, nonsense).await.unwrap();
             assert_eq!(texts(&mut opened.unwrap()).await[0], "a", "{nonsense}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_holds_no_more_than_a_chunk_of_a_long_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = format!("{{\"at\":\"t\",\"kind\":\"log\",\"text\":\"{}\"}}\n", "x".repeat(1000));
+        let path = directory.path().join(format!("{JOB}.ndjson"));
+        std::fs::write(&path, line.repeat(8_000)).unwrap();
+        for _ in 0..2 {
+            let mut journal = Journal::open(directory.path(), JOB, 0).await.unwrap().unwrap();
+            let (mut count, mut end) = (0, 0);
+            loop {
+                let lines = journal.lines().await.unwrap();
+                let held: usize = lines.iter().map(|line| line.told.text.capacity()).sum();
+                assert!(held <= CHUNK_BYTES, "{held}");
+                let Some(last) = lines.last() else { break };
+                // Every look begins where the one before ended.
+                assert!(last.end > end && last.end - end <= CHUNK_BYTES as u64);
+                (count, end) = (count + lines.len(), last.end);
+            }
+            assert_eq!(count, 8_000);
+            if path.exists() {
+                retention::compress(&path).unwrap();
+            }
         }
     }
 

@@ -52,6 +52,36 @@ async fn a_client_that_was_cut_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn the_last_line_of_a_journal_comes_before_the_end() {
+    let server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    server.journal(&job.id, &[("state", "running"), ("stage", "rebuild")]);
+    let path = format!("/api/v1/jobs/{}/events", job.id);
+    let live = server.request(Method::GET, &path).send().await.unwrap();
+    // The store says that the job is over before its worker can write that.
+    server.settle("3.13.5").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    server.journal(&job.id, &[("state", "judged")]);
+    let told = std::time::Instant::now();
+    let mut news = events(&live.text().await.unwrap());
+    assert!(told.elapsed() < Duration::from_secs(2), "the end comes with the last word");
+    news.retain(|event| event[1] != "queue");
+    let [.., judged, end] = &news[..] else { panic!("{news:?}") };
+    assert!(judged[2].contains("judged") && end[0].ends_with("-end"), "{news:?}");
+    assert_eq!(news.len(), 4, "{news:?}");
+}
+
+#[tokio::test]
+async fn a_journal_without_a_last_word_ends_all_the_same() {
+    let server = Server::start().await;
+    let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
+    server.journal(&job.id, &[("state", "running")]);
+    server.settle("3.13.5").await;
+    let news = events(&server.get(&format!("/api/v1/jobs/{}/events", job.id)).await.text);
+    assert!(news.last().unwrap()[0].ends_with("-end"), "{news:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_stops_lets_followers_go() {
     let mut server = Server::start().await;
     let job = server.store.enqueue(&"3.13.5".parse().unwrap(), Why::Release).await.unwrap();
