@@ -428,3 +428,37 @@ fn an_empty_answer_about_a_file_is_no_change_of_it() {
     assert_eq!(round(Some((Fault::Body(b"<html>".to_vec()), FOR_EVER))).1, 1);
     assert_eq!(open_alarms(&scene, AlarmKind::FileVanished), 0);
 }
+
+#[test]
+fn a_file_that_nobody_has_judged_is_watched_too() {
+    let (mut scene, repository) = with_own_repository();
+    tag(&repository, &["kept", "v9.1.0"]);
+    tag(&repository, &["-d", "v9.1.0"]);
+    let clock = scene.clock();
+    let round = |days: u32| {
+        // One file is read whole in a round.
+        for minutes in 0..2 {
+            fs::write(&clock, (days * 86_400 + minutes * 60).to_string()).unwrap();
+            scene.run(&["serve", "--once"]).exits(0);
+        }
+        let vanished = observed(&scene, ObservationKind::FileVanished).len();
+        (observed(&scene, ObservationKind::FileChanged).len(), vanished)
+    };
+    assert_eq!(round(0), (0, 0));
+    scene.world.state().fail(LISTED, Fault::Status(404, Vec::new()), FOR_EVER);
+    assert_eq!(round(8), (0, 0), "what was never read cannot vanish");
+    scene.world.state().faults.clear();
+    assert_eq!(round(16), (0, 0));
+    let other = scene.path("other");
+    fs::write(&other, "other bytes").unwrap();
+    let genuine = scene.world.state().served.insert(LISTED.to_owned(), other);
+    assert_eq!(round(24), (1, 0));
+    assert_eq!(round(32), (1, 0), "observed once");
+    assert_eq!(scene.records().len(), 0);
+    scene.world.state().served.insert(LISTED.to_owned(), genuine.unwrap());
+    tag(&repository, &["v9.1.0", "kept"]);
+    round(40);
+    let records = scene.records();
+    assert_eq!((records.len(), records[0].status), (1, RecordStatus::Pass));
+    assert_eq!(observed(&scene, ObservationKind::FileRestored).len(), 1);
+}

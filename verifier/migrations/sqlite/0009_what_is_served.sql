@@ -3,7 +3,11 @@
 ALTER TABLE releases ADD COLUMN current TEXT;
 DROP INDEX releases_shown;
 CREATE INDEX releases_shown ON releases (sort_key, version, series, announced_ms, record, current);
-CREATE INDEX files_replaced ON files (name) WHERE state = 'changed';
+-- Other bytes were seen under the name since they were judged; more than a state, which a file that
+-- vanishes loses. A file that was not read so far has an empty digest.
+ALTER TABLE files ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
+UPDATE files SET replaced = 1 WHERE state = 'changed';
+CREATE INDEX files_replaced ON files (name) WHERE replaced;
 
 -- Whether a claim about the file, or about its tag, disagreed: kept beside its verdict.
 DROP TRIGGER artifacts_are_not_changed;
@@ -25,11 +29,11 @@ UPDATE releases SET current = CASE
     WHEN EXISTS (
         SELECT 1 FROM records AS n JOIN artifacts AS a USING (seq)
         WHERE n.id = releases.record AND releases.status = 'fail' AND (a.verdict = 'different' OR a.disputed)
-            AND a.name NOT IN (SELECT name FROM files WHERE state = 'changed')
+            AND a.name NOT IN (SELECT name FROM files WHERE replaced)
     ) THEN releases.status
     WHEN EXISTS (
         SELECT 1 FROM records AS n JOIN artifacts AS a USING (seq)
-        WHERE n.id = releases.record AND a.name IN (SELECT name FROM files WHERE state = 'changed')
+        WHERE n.id = releases.record AND a.name IN (SELECT name FROM files WHERE replaced)
     ) THEN NULL
     WHEN releases.status = 'pass' AND EXISTS (
         SELECT 1 FROM json_each(releases.document, '$.files') AS listed

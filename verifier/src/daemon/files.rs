@@ -62,10 +62,10 @@ fn get(file: &FileRow) -> Get {
 async fn head(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
     let head = match daemon.line.client.head(&get(file)).await {
         Ok(head) => head,
-        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return vanished(file, error),
     };
-    let resized = head.size.is_some_and(|size| size != file.bytes.unsigned_abs());
+    let bytes = file.read.as_ref().map(|(_, bytes)| *bytes);
+    let resized = bytes.is_some() && head.size.is_some_and(|size| Some(size) != bytes);
     let redated = file.modified.is_some() && head.modified != file.modified;
     match resized || redated {
         true => hash(daemon, file).await,
@@ -80,24 +80,33 @@ async fn hash(daemon: &Daemon, file: &FileRow) -> anyhow::Result<FileLook> {
     let path = scratch.file("file");
     let (sha256, bytes) = match daemon.line.client.download(&get(file), &path, &|_| {}).await {
         Ok(found) => found,
-        Err(HttpError::NotFound { url, status }) => return Ok(vanished(file, &url, status)),
-        Err(error) => return Err(error.into()),
+        Err(error) => return vanished(file, error),
     };
     // No release is empty: the server or what is in between is in trouble.
     if bytes == 0 {
         bail!("{} is served without a byte: that is not believed", file.url);
     }
-    if sha256.to_string() != file.sha256 {
+    if let Some((was, _)) = file.read.as_ref().filter(|(was, _)| *was != sha256.to_string()) {
         let detail = format!(
-            "{} had the SHA-256 {} and is now served with {sha256} ({bytes} bytes)",
-            file.name, file.sha256
+            "{} had the SHA-256 {was} and is now served with {sha256} ({bytes} bytes)",
+            file.name
         );
         return Ok(FileLook::Changed { detail });
     }
-    let head = daemon.line.client.head(&get(file)).await?;
-    Ok(FileLook::Same { modified: head.modified })
+    let modified = daemon.line.client.head(&get(file)).await?.modified;
+    Ok(match file.read {
+        Some(_) => FileLook::Same { modified },
+        None => FileLook::First { sha256: sha256.to_string(), bytes, modified },
+    })
 }
 
-fn vanished(file: &FileRow, url: &url::Url, status: u16) -> FileLook {
-    FileLook::Vanished { detail: format!("{} is not served any more: {url}, {status}", file.name) }
+/// A file that is not there any more, if it ever was: one that was never read may still come.
+fn vanished(file: &FileRow, error: HttpError) -> anyhow::Result<FileLook> {
+    match (error, &file.read) {
+        (HttpError::NotFound { url, status }, Some(_)) => {
+            let detail = format!("{} is not served any more: {url}, {status}", file.name);
+            Ok(FileLook::Vanished { detail })
+        }
+        (error, _) => Err(error.into()),
+    }
 }

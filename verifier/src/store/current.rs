@@ -39,7 +39,7 @@ macro_rules! standing_now {
     () => {
         concat!(
             "CASE WHEN NOT EXISTS (SELECT 1 FROM files INDEXED BY files_replaced
-                 WHERE files.name = a.name AND files.state = 'changed')
+                 WHERE files.name = a.name AND files.replaced)
              THEN ",
             $crate::store::current::standing_of_artifact!(),
             " END"

@@ -7,6 +7,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::notices::observe;
 use super::queue::{reconsider, want};
+use super::watch::watch_listed;
 use super::{Store, commit, current, lease, time};
 use crate::claims;
 use crate::clock;
@@ -137,6 +138,7 @@ impl Store {
             .execute(&mut *writing)
             .await
             .context("keep a release's files")?;
+        watch_listed(&mut writing, &release).await?;
         current::refresh(&mut writing, &release.version).await?;
         commit(writing, "files", "keep a release's files").await?;
         Ok(again)

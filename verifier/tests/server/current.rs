@@ -48,8 +48,7 @@ async fn look(server: &Server, record: &Record, name: &str, look: Look, found: F
         name: name.to_owned(),
         version: VERSION.parse().unwrap(),
         url: artifact.url.clone(),
-        sha256: artifact.published.sha256.to_string(),
-        bytes: artifact.published.size as i64,
+        read: Some((artifact.published.sha256.to_string(), artifact.published.size)),
         modified: None,
         state: "ok".to_owned(),
     };

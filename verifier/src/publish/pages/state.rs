@@ -119,14 +119,14 @@ impl State {
         match self {
             State::Pass => {
                 "The rebuild gave every published file byte for byte (or replayed, where the page \
-                 says so), and no claim about them is false."
+                 says so), and no claim about them that could be checked is false."
             }
             State::Fail => {
-                "The rebuild gave other bytes, or a size, digest or signature that is published \
-                 with a file does not belong to it."
+                "The rebuild gave other bytes, or a claim about the files or the tag is false: a \
+                 size, a digest, a signature."
             }
             State::NotBuilt => "The tag's source could not be packed by the steps of its recipe.",
-            State::Pending => "It is in the queue or being rebuilt; nothing is known yet.",
+            State::Pending => "It is in the queue or being rebuilt; no verdict is published yet.",
             State::Waiting => {
                 "It is not complete yet: the tag or the files are not there so far. A normal state \
                  of a new release."
