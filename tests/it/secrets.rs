@@ -90,7 +90,7 @@ fn a_password_of_an_archive_an_index_or_the_api_is_in_no_answer_page_log_or_jour
     let mut scene = watched();
     scene.set("queue.park", "1s");
     scene.set("feed.interval", "1s");
-    scene.set("log.level", "debug");
+    scene.set("log.level", "info");
     scene.forget_environment();
     let base = scene.world.base().to_owned();
     let archive = with_secret(&format!("{base}/debian"));
@@ -107,18 +107,20 @@ fn a_password_of_an_archive_an_index_or_the_api_is_in_no_answer_page_log_or_jour
         let told = alarms.iter().any(|alarm| said(&alarm.detail));
         told && jobs(scene).iter().any(|job| job.error.as_deref().is_some_and(said))
     });
-    // From now on the API answers nonsense, and at last nothing.
+    // From now on the API answers nonsense.
     fail("/api/v2/downloads/release/", Fault::Body(b"nonsense".to_vec()));
     let not_read = |text: &str| http(&address, "GET", "/readyz", "", "").contains(text);
-    wait_for(&scene, "an API that is stale", |_| not_read("is not the list of the API"));
+    wait_for(&scene, "an API that is stale", |_| {
+        not_read("is not the list that the API documents")
+    });
     assert_none_in_answers(&scene, &address);
     // Settings that were changed are told.
     scene.set("environment.indexes", vec![with_secret(&format!("{base}/other"))]);
-    drop(scene.command(&["config", "check"]));
+    drop(scene.command(&["config", "check"])); // It writes the settings.
     running.signal(Signal::SIGHUP);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(std::time::Duration::from_secs(2));
     let log = log(running);
-    for expected in ["answered HTTP 500", "is not the list of the API", "/other"] {
+    for expected in ["answered HTTP 500", "is not the list that the API documents", "/other"] {
         assert!(log.contains(expected), "{log}");
     }
     assert_none("the log", log.as_bytes());

@@ -71,6 +71,54 @@ fn a_new_directory_makes_the_daemon_ask_early() {
 }
 
 #[test]
+fn an_announcement_makes_the_daemon_ask_early_and_nonsense_instead_changes_nothing() {
+    const FEED: &str = "/downloads/feed.rss";
+    let mut scene = Scene::empty(crate::PLACE);
+    scene.set("feed.interval", "1h");
+    scene.set("feed.glance", "200ms");
+    scene.announce("9.0.9", &[]);
+    let page = scene.path("README");
+    fs::write(&page, "old").unwrap();
+    scene.world.state().served.insert("/ftp/python/9.0.9/README".to_owned(), page);
+    let running = serve(&scene);
+    let looks =
+        |scene: &Scene| scene.world.state().requests.iter().filter(|path| *path == FEED).count();
+    let wait_for_looks = || {
+        let seen = looks(&scene);
+        wait_for(&scene, "two looks", |scene| looks(scene) >= seen + 2);
+    };
+    wait_for_looks();
+    // Announced, but nothing of it is in any listing, and nobody has tagged it.
+    scene.announce("9.1.1", &[]);
+    wait_for(&scene, "an early list", |scene| lists(scene) == 2);
+    wait_for_looks();
+    assert_eq!(lists(&scene), 2, "what the API has told is no reason to ask it");
+    let item = |title: &str| format!("<item><title>{title}</title></item>");
+    let rss = |items: &str| format!("<rss><channel>{items}</channel></rss>");
+    let entity = "<!DOCTYPE rss [<!ENTITY v \"Python 9.1.2\">]>";
+    for fault in [
+        Fault::Status(404, Vec::new()),
+        Fault::Status(500, Vec::new()),
+        Fault::Body(Vec::new()),
+        Fault::Body(b"<html><body>Python 9.1.2</body></html>".to_vec()),
+        Fault::Body(rss(&item("Python nonsense &amp; more")).into_bytes()),
+        Fault::Body(format!("{entity}{}", rss(&item("&v;"))).into_bytes()),
+        Fault::Body(rss(&item("Python 9.1.2").repeat(100_000)).into_bytes()),
+        Fault::Body(rss(&item("Python 9.1.2")).replace("</channel>", "").into_bytes()),
+        Fault::TenGigabytes,
+    ] {
+        scene.world.state().fail(FEED, fault, FOR_EVER);
+        wait_for_looks();
+        assert_eq!(lists(&scene), 2);
+    }
+    assert_eq!(alarms(&scene), []);
+    scene.world.state().faults.clear();
+    scene.announce("9.1.2", &[]);
+    wait_for(&scene, "another early list", |scene| lists(scene) == 3);
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
 fn a_candidate_in_a_known_directory_and_a_new_tag_are_signs_too() {
     let (mut scene, repository) = with_own_repository();
     scene.set("feed.interval", "1h");

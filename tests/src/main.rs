@@ -19,8 +19,8 @@ fn main() -> ExitCode {
     verifier::cli::main()
 }
 
-/// `UNDER_TEST_FAULT` is `kill POINT`, `panic POINT` or `fail POINT`; `UNDER_TEST_FAULT_MARK` is a file that is
-/// there once it was met, so that it is met once.
+/// `UNDER_TEST_FAULT` is `kill POINT`, `panic POINT` or `fail POINT`; `UNDER_TEST_FAULT_MARK` is a
+/// file that is there once it was met, so that it is met once.
 fn meet(point: &str) -> anyhow::Result<()> {
     let wanted = std::env::var("UNDER_TEST_FAULT").unwrap_or_default();
     let Some((what, wanted)) = wanted.split_once(' ') else { return Ok(()) };

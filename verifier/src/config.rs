@@ -143,7 +143,8 @@ pub struct Feed {
     /// How long from one look at the list of releases to the next.
     #[serde(deserialize_with = "interval")]
     pub interval: SignedDuration,
-    /// How long from one look at the listing of files and the repository's tags to the next.
+    /// How long from one look at the listing of files, the RSS of releases and the repository's
+    /// tags to the next.
     #[serde(deserialize_with = "interval")]
     pub glance: SignedDuration,
     /// The longest time until a release's files and claims are asked for again.

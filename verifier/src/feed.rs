@@ -4,6 +4,7 @@
 //! announced. It keeps no state and does not decide what is new. The API is described in
 //! pythondotorg, `downloads/api.py`; the parts that are read here are the structs below.
 
+pub mod announcements;
 pub mod listing;
 
 use anyhow::{Context, bail};
@@ -245,6 +246,7 @@ async fn list(
         transport: Transport::Secure,
     };
     let body = client.bytes(&get).await.context("ask python.org what is released")?;
-    serde_json::from_slice(&body)
-        .with_context(|| format!("the answer of {} is not the list of the API", bare(&url)))
+    serde_json::from_slice(&body).with_context(|| {
+        format!("the answer of {} is not the list that the API documents", bare(&url))
+    })
 }

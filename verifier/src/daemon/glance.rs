@@ -1,7 +1,8 @@
-//! The cheap signals between two looks at the API: the listing of files and the repository's tags.
+//! The cheap signals between two looks at the API: the listing of files, the RSS of releases and
+//! the repository's tags.
 //!
-//! They come before the API's rows, and ask nothing of its allowance. A new name is no more than a
-//! reason to ask the API early; a tag that moved or vanished is news by itself.
+//! They come before the API's rows or with them, and ask nothing of its allowance. A new name is no
+//! more than a reason to ask the API early; a tag that moved or vanished is news by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,31 +10,35 @@ use anyhow::Context;
 
 use super::Daemon;
 use crate::environment::Environment;
-use crate::feed::listing;
+use crate::feed::{announcements, listing};
+use crate::http::HttpError;
 use crate::source;
 use crate::version::Version;
 
 /// Directories of coming versions: the next feature release and the one after it.
 const COMING_MAX: usize = 3;
+/// Where names are kept that the RSS has; no directory is called so.
+const ANNOUNCED: &str = "feed.rss";
 /// Among the newest releases are those of every series that is alive.
 const NEWEST: u32 = 50;
 
 /// What was seen before. The first look is no news.
 #[derive(Debug, Default)]
 pub struct Glance {
-    /// Directories; and for each directory of a coming version, what is there.
+    /// Directories; for each directory of a coming version, what is there; and what the RSS names.
     names: BTreeMap<String, BTreeSet<String>>,
     /// Where git is; assembled once.
     environment: Option<Environment>,
 }
 
 impl Glance {
-    /// Looks at both; true if there is a sign of a release that is not announced yet.
+    /// Looks at all; true if there is a sign of a release that is not announced yet.
     pub async fn look(&mut self, daemon: &Daemon) -> bool {
         let files = self.files(daemon).await.context("glance at the published files");
+        let announced = self.announcements(daemon).await.context("glance at the announcements");
         let tags = self.tags(daemon).await.context("glance at the tags");
         let mut news = false;
-        for found in [files, tags] {
+        for found in [files, announced, tags] {
             match found {
                 Ok(found) => news |= found,
                 // Trouble on the way says nothing.
@@ -52,6 +57,27 @@ impl Glance {
         Ok(news)
     }
 
+    async fn announcements(&mut self, daemon: &Daemon) -> anyhow::Result<bool> {
+        let line = &daemon.line;
+        let versions = match announcements::versions(&line.client, &line.config.feed).await {
+            Ok(versions) => versions,
+            // A mirror of the API need not have it.
+            Err(error) if matches!(error.downcast_ref(), Some(HttpError::NotFound { .. })) => {
+                tracing::debug!("{error:#}");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut names = BTreeSet::new();
+        for version in versions {
+            // What the API has told already is no reason to ask it.
+            if line.store.announced(&version).await?.is_none() {
+                names.insert(version.to_string());
+            }
+        }
+        Ok(self.is_new(ANNOUNCED, names))
+    }
+
     /// Whether a name was not in `place` before.
     fn is_new(&mut self, place: &str, names: BTreeSet<String>) -> bool {
         let known = self.names.get_mut(place);
@@ -61,7 +87,7 @@ impl Glance {
         };
         let new: Vec<String> = names.difference(known).cloned().collect();
         if !new.is_empty() {
-            tracing::info!("new on python.org's file server: {}", new.join(", "));
+            tracing::info!("new at python.org: {}", new.join(", "));
         }
         // A name that a cut answer lacks is not new when it is back.
         known.extend(names);

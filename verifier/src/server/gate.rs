@@ -32,7 +32,7 @@ pub struct Gate(Mutex<Limits>);
 #[derive(Debug)]
 struct Limits {
     wanted: Wanted,
-    /// Only who was let in is remembered, so that nobody can fill this faster than the limit of all.
+    /// Only who was let in is remembered: nobody can fill this faster than the limit of all.
     each: HashMap<IpAddr, Bucket>,
     total: Option<Bucket>,
 }

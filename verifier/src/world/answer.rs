@@ -102,6 +102,13 @@ pub fn plain_page(page: String) -> Response {
     response
 }
 
+/// RSS 2.0.
+pub fn rss(feed: String) -> Response {
+    let mut response = plain(StatusCode::OK, Body::from(feed));
+    set(&mut response, "content-type", "application/rss+xml; charset=utf-8");
+    response
+}
+
 /// The API's form of an error.
 pub fn problem(status: StatusCode, detail: &str) -> Response {
     let mut response = plain(status, Body::from(json!({ "detail": detail }).to_string()));

@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use quick_xml::escape::escape;
 use serde_json::Value;
 
 use super::answer::{self, Fault};
@@ -35,6 +36,7 @@ enum Plan {
     Json(Vec<Value>),
     File(PathBuf),
     Listing(String),
+    Announcements(String),
     Git(Arc<git::Host>),
     Error(StatusCode, &'static str),
 }
@@ -51,6 +53,7 @@ async fn handle(Shared(state): Shared<SharedState>, request: Request) -> Respons
         Plan::Fault(fault) => answer::faulty(fault, &state, &path),
         Plan::Json(rows) => answer::json(&Value::Array(rows)),
         Plan::Listing(page) => answer::plain_page(page),
+        Plan::Announcements(feed) => answer::rss(feed),
         Plan::Error(status, detail) => answer::problem(status, detail),
         Plan::File(file) => answer::file(&file, range.as_ref(), u64::MAX).await,
         Plan::Git(host) => {
@@ -77,6 +80,7 @@ fn plan(state: &mut State, path: &str, query: &str) -> Plan {
     match path {
         "/api/v2/downloads/release/" => Plan::Json(state.releases.clone()),
         "/api/v2/downloads/release_file/" => files_of(state, query),
+        "/downloads/feed.rss" => Plan::Announcements(announcements(state)),
         _ if path.starts_with("/cpython.git/") => match &state.git {
             Some(host) => Plan::Git(host.clone()),
             None => Plan::Error(StatusCode::NOT_FOUND, "Not found."),
@@ -96,6 +100,17 @@ fn listing(state: &State, path: &str) -> Option<String> {
     let link = |name: &&str| format!("<a href=\"{name}\">{name}</a>\n");
     let links: String = names.iter().map(link).collect();
     Some(format!("<html><body><pre><a href=\"../\">../</a>\n{links}</pre></body></html>"))
+}
+
+/// The last ten releases, as python.org's RSS names them.
+fn announcements(state: &State) -> String {
+    let names = state.releases.iter().rev().take(10).filter_map(|row| row["name"].as_str());
+    let item = |name: &str| format!("<item><title>{}</title></item>\n", escape(name));
+    let items: String = names.map(item).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<rss version=\"2.0\"><channel>\
+         <title>Python releases</title>\n{items}</channel></rss>"
+    )
 }
 
 /// The API answers 400 to a filter that it does not know.
