@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod faults;
 mod feed;
+mod files;
 mod genuine;
 mod line;
 mod operate;

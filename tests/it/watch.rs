@@ -17,15 +17,15 @@ use crate::daemon::{
     token, wait_for, wait_for_the_list, watched,
 };
 
-const LISTED: &str = "/ftp/python/9.1.0/Python-9.1.0.tgz";
+pub const LISTED: &str = "/ftp/python/9.1.0/Python-9.1.0.tgz";
 
 /// What was observed of one kind, the last first.
-fn observed(scene: &Scene, kind: ObservationKind) -> Vec<Observation> {
+pub fn observed(scene: &Scene, kind: ObservationKind) -> Vec<Observation> {
     let seen = scene.ask_store(|store| async move { store.observations(None, 99).await.unwrap() });
     seen.into_iter().map(|(_, seen)| seen).filter(|seen| seen.kind == kind).collect()
 }
 
-fn open_alarms(scene: &Scene, kind: AlarmKind) -> usize {
+pub fn open_alarms(scene: &Scene, kind: AlarmKind) -> usize {
     alarms(scene).iter().filter(|alarm| alarm.kind == kind).count()
 }
 
@@ -35,7 +35,7 @@ fn files(scene: &Scene) -> [PathBuf; 2] {
 }
 
 /// A scene with a repository of its own, for tags.
-fn with_own_repository() -> (Scene, PathBuf) {
+pub fn with_own_repository() -> (Scene, PathBuf) {
     let mut scene = watched();
     let repository = scene.path("own.git");
     let (from, to) = (scene.fixture.repository(), repository.display().to_string());
@@ -44,7 +44,7 @@ fn with_own_repository() -> (Scene, PathBuf) {
     (scene, repository)
 }
 
-fn tag(repository: &std::path::Path, arguments: &[&str]) {
+pub fn tag(repository: &std::path::Path, arguments: &[&str]) {
     let repository = repository.display().to_string();
     source::run("git", &[&["-C", &repository, "tag"], arguments].concat()).unwrap();
 }
@@ -411,102 +411,4 @@ fn a_release_that_no_recipe_covers_waits_without_alarm_until_one_does() {
     scene.recipe(recipe);
     scene.run(&["serve", "--once"]).exits(0);
     assert_one_verdict(&scene, RecordStatus::Pass);
-}
-
-#[test]
-fn a_file_that_vanishes_and_comes_back_is_observed_and_one_in_trouble_keeps_none_waiting() {
-    let mut scene = watched();
-    let clock = scene.clock();
-    let round = |days: u32, minutes: u32| {
-        fs::write(&clock, (days * 86_400 + minutes * 60).to_string()).unwrap();
-        scene.world.state().requests.clear();
-        scene.run(&["serve", "--once"]).exits(0);
-        scene.world.state().requests.iter().filter(|path| *path == LISTED).count()
-    };
-    let fail = |status| {
-        let mut state = scene.world.state();
-        state.faults.clear();
-        state.fail(LISTED, Fault::Status(status, Vec::new()), FOR_EVER);
-    };
-    round(0, 0);
-    fail(404);
-    round(2, 0);
-    let vanished = observed(&scene, ObservationKind::FileVanished);
-    assert_eq!((vanished.len(), open_alarms(&scene, AlarmKind::FileVanished)), (1, 1));
-    round(4, 0);
-    assert_eq!(observed(&scene, ObservationKind::FileVanished).len(), 1, "observed once");
-    scene.world.state().faults.clear();
-    round(6, 0);
-    assert_eq!(observed(&scene, ObservationKind::FileRestored).len(), 1);
-    fail(403);
-    // Both looks are due, and both come to nothing; one file is read whole in a round.
-    assert_eq!(round(14, 0) + round(14, 1), 2);
-    assert_eq!(round(14, 2), 0, "it is left alone for an hour");
-    assert!(round(14, 90) >= 1);
-    assert_eq!(scene.records().len(), 1);
-}
-
-#[test]
-fn an_empty_answer_about_a_file_is_no_change_of_it() {
-    let mut scene = watched();
-    let clock = scene.clock();
-    // Every file is due in each round, two days after the one before.
-    let mut days = 0;
-    let mut round = |fault: Option<(Fault, u32)>| {
-        {
-            let mut state = scene.world.state();
-            state.requests.clear();
-            state.faults.clear();
-            if let Some((fault, times)) = fault {
-                state.fail(LISTED, fault, times);
-            }
-        }
-        fs::write(&clock, (days * 86_400).to_string()).unwrap();
-        days += 2;
-        scene.run(&["serve", "--once"]).exits(0);
-        let asked = scene.world.state().requests.iter().filter(|path| *path == LISTED).count();
-        (asked, observed(&scene, ObservationKind::FileChanged).len())
-    };
-    round(None);
-    let empty = || Fault::Body(Vec::new());
-    // A size that is another one is no proof: the file is fetched, and is not there either.
-    assert_eq!(round(Some((empty(), FOR_EVER))), (2, 0));
-    // Once more, and now all but the size is right.
-    assert_eq!(round(Some((empty(), 1))).1, 0);
-    assert_eq!(round(Some((Fault::Body(b"<html>".to_vec()), FOR_EVER))).1, 1);
-    assert_eq!(open_alarms(&scene, AlarmKind::FileVanished), 0);
-}
-
-#[test]
-fn a_file_that_nobody_has_judged_is_watched_too() {
-    let (mut scene, repository) = with_own_repository();
-    tag(&repository, &["kept", "v9.1.0"]);
-    tag(&repository, &["-d", "v9.1.0"]);
-    let clock = scene.clock();
-    let round = |days: u32| {
-        // One file is read whole in a round.
-        for minutes in 0..2 {
-            fs::write(&clock, (days * 86_400 + minutes * 60).to_string()).unwrap();
-            scene.run(&["serve", "--once"]).exits(0);
-        }
-        let vanished = observed(&scene, ObservationKind::FileVanished).len();
-        (observed(&scene, ObservationKind::FileChanged).len(), vanished)
-    };
-    assert_eq!(round(0), (0, 0));
-    scene.world.state().fail(LISTED, Fault::Status(404, Vec::new()), FOR_EVER);
-    assert_eq!(round(8), (0, 0), "what was never read cannot vanish");
-    scene.world.state().faults.clear();
-    assert_eq!(round(16), (0, 0));
-    let other = scene.path("other");
-    fs::write(&other, "other bytes").unwrap();
-    let genuine = scene.world.state().served.insert(LISTED.to_owned(), other);
-    assert_eq!(round(24), (1, 0));
-    assert_eq!(round(32), (1, 0), "observed once");
-    assert_eq!(scene.records().len(), 0);
-    scene.world.state().served.insert(LISTED.to_owned(), genuine.unwrap());
-    tag(&repository, &["v9.1.0", "kept"]);
-    round(40);
-    let records = scene.records();
-    assert_eq!((records.len(), records[0].status), (1, RecordStatus::Pass));
-    assert_eq!(observed(&scene, ObservationKind::FileRestored).len(), 1);
 }
