@@ -1,8 +1,11 @@
--- A release has the status of its newest record only while that is about what is served now: not
--- while a file of it was replaced, or python.org lists one that it says nothing of. See current.rs.
+-- A release has the status of its newest record only while that is about what is published now: not
+-- while its tag names another commit, a file of it was replaced, or python.org lists one that it says
+-- nothing of. See current.rs.
 ALTER TABLE releases ADD COLUMN current TEXT;
+ALTER TABLE releases ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
 DROP INDEX releases_shown;
-CREATE INDEX releases_shown ON releases (sort_key, version, series, announced_ms, record, current);
+CREATE INDEX releases_shown
+    ON releases (sort_key, version, series, announced_ms, record, current, moved);
 -- Other bytes were seen under the name since they were judged; more than a state, which a file that
 -- vanishes loses. A file that was not read so far has an empty digest.
 ALTER TABLE files ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
@@ -24,7 +27,15 @@ BEGIN
     SELECT RAISE(ABORT, 'a record is never changed');
 END;
 
+UPDATE releases SET moved = 1 WHERE EXISTS (
+    SELECT 1 FROM tags JOIN records AS n ON n.id = releases.record
+        WHERE tags.name = n.document -> 'source' ->> 'tag'
+            AND tags.repository = n.document -> 'source' ->> 'repository'
+            AND tags.commit_id <> n.document -> 'source' ->> 'commit'
+);
+
 UPDATE releases SET current = CASE
+    WHEN moved THEN NULL
     WHEN releases.status = 'not_built' THEN releases.status
     WHEN EXISTS (
         SELECT 1 FROM records AS n JOIN artifacts AS a USING (seq)

@@ -17,6 +17,8 @@ use crate::version::Version;
 
 /// Directories of coming versions: the next feature release and the one after it.
 const COMING_MAX: usize = 3;
+/// More names of one place are not remembered beyond the next look: python.org has some hundred.
+const NAMES_MAX: usize = 50_000;
 /// Where names are kept that the RSS has; no directory is called so.
 const ANNOUNCED: &str = "feed.rss";
 /// Among the newest releases are those of every series that is alive.
@@ -90,7 +92,11 @@ impl Glance {
             tracing::info!("new at python.org: {}", new.join(", "));
         }
         // A name that a cut answer lacks is not new when it is back.
-        known.extend(names);
+        if known.len() < NAMES_MAX {
+            known.extend(names);
+        } else {
+            *known = names;
+        }
         !new.is_empty()
     }
 

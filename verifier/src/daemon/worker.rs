@@ -164,6 +164,8 @@ async fn release(line: &Line, lease: &Lease) -> anyhow::Result<Release> {
     });
     let release = asked.await?;
     line.store.learn_first(&release, lease).await?;
+    // With the files that this answer lacks.
+    let release = line.store.release(version).await?.unwrap_or(release);
     match incomplete(line, &release) {
         Some(incomplete) => Err(incomplete.into()),
         None => Ok(release),

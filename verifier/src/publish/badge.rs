@@ -129,7 +129,7 @@ fn concluded(status: RecordStatus, standing: &Standing) -> (String, Tone) {
 fn unconcluded(standing: &Standing) -> (String, Tone) {
     let job = standing.job.as_ref();
     let live = job.filter(|job| matches!(job.state, JobState::Queued | JobState::Running));
-    // A page says the same of it.
+    // A page says the same of it, but tells trouble of ours apart from what just takes its time.
     let state =
         |job: &JobStanding| job.waiting.as_deref().map_or(State::Pending, State::of_waiting);
     let (message, tone) = match live.map_or(State::NotChecked, state) {

@@ -138,13 +138,13 @@ impl Limits {
             known.take().map_err(own)?;
             return self.total.as_mut().map_or(Ok(()), Bucket::take).map_err(all);
         }
-        self.total.as_mut().map_or(Ok(()), Bucket::take).map_err(all)?;
         if self.each.len() >= ADDRESSES_MAX {
             self.each.retain(|_, known| !known.left_until_replenished().is_zero());
         }
         if self.each.len() >= ADDRESSES_MAX {
             return Err(refused("too many addresses ask for rebuilds", CROWDED));
         }
+        self.total.as_mut().map_or(Ok(()), Bucket::take).map_err(all)?;
         let mut first = Bucket::new(each);
         first.take().map_err(own)?;
         self.each.insert(address, first);

@@ -189,6 +189,8 @@ pub struct ArtifactListed {
     /// How close; null when not built. `replayed` is reproduced with order, times and owners of
     /// the published archive.
     pub tier: Option<String>,
+    /// Whether a claim about the file, or about its tag, disagrees: the record is no pass then.
+    pub disputed: bool,
     /// SHA-256 of the published bytes.
     pub published: String,
     /// SHA-256 of the rebuilt bytes, before any replay.
@@ -203,6 +205,7 @@ impl From<ArtifactRow> for ArtifactListed {
             name: row.name,
             verdict: row.verdict,
             tier: row.tier,
+            disputed: row.disputed,
             published: row.published,
             rebuilt: row.rebuilt,
         }
@@ -220,6 +223,8 @@ pub struct ArtifactShown {
     /// How close that came: `bitwise`, or `replayed` (with order, times and owners of the published
     /// archive); what else there is if it did not.
     pub tier: Option<String>,
+    /// Whether that record has a claim about the file, or about its tag, that disagrees.
+    pub disputed: Option<bool>,
     /// That record.
     pub record: Option<String>,
     /// What records say of the file, the newest first.
@@ -235,6 +240,7 @@ impl ArtifactShown {
             sha256: sha256.to_string(),
             reproduced: newest.as_ref().map(|row| row.verdict == "reproduced"),
             tier: newest.as_ref().and_then(|row| row.tier.clone()),
+            disputed: newest.as_ref().map(|row| row.disputed),
             record: newest.map(|row| row.record),
             items: page.items,
             next: page.next,

@@ -34,7 +34,8 @@ macro_rules! standing_of_artifact {
     };
 }
 
-/// The same of what is served now: null for a file that was replaced since.
+/// The same of what is served now: null for a file that was replaced since. Where the tag moved,
+/// nothing is known of any file; whoever shows this looks at `releases.moved`, too.
 macro_rules! standing_now {
     () => {
         concat!(
@@ -56,12 +57,7 @@ pub(super) async fn refresh(
 ) -> anyhow::Result<()> {
     const CURRENT: &str = concat!(
         "UPDATE releases SET current = CASE
-             WHEN EXISTS (
-                 SELECT 1 FROM tags WHERE tags.name = n.document -> 'source' ->> 'tag'
-                     AND tags.repository = n.document -> 'source' ->> 'repository'
-                     AND NOT tags.vanished
-                     AND tags.commit_id <> n.document -> 'source' ->> 'commit'
-             ) THEN NULL
+             WHEN moved THEN NULL
              WHEN releases.status = 'not_built' THEN releases.status
              WHEN releases.status = 'fail' AND EXISTS (
                  SELECT 1 FROM artifacts AS a WHERE a.seq = n.seq
@@ -83,10 +79,31 @@ pub(super) async fn refresh(
          END
          FROM records AS n WHERE n.id = releases.record AND releases.version = ?"
     );
-    sqlx::query(CURRENT)
-        .bind(version.to_string())
-        .execute(&mut **writing)
-        .await
-        .with_context(|| format!("keep how {version} stands"))?;
+    // A tag that is gone was last seen as it stands there.
+    const MOVED: &str = "UPDATE releases SET moved = EXISTS (
+            SELECT 1 FROM tags WHERE tags.name = n.document -> 'source' ->> 'tag'
+                AND tags.repository = n.document -> 'source' ->> 'repository'
+                AND tags.commit_id <> n.document -> 'source' ->> 'commit')
+        FROM records AS n WHERE n.id = releases.record AND releases.version = ?";
+    for query in [MOVED, CURRENT] {
+        sqlx::query(query)
+            .bind(version.to_string())
+            .execute(&mut **writing)
+            .await
+            .with_context(|| format!("keep how {version} stands"))?;
+    }
     Ok(())
+}
+
+/// Whether the tag of `version` names another commit than that of its newest record.
+pub(super) async fn is_moved(
+    writing: &mut Transaction<'static, Sqlite>,
+    version: &Version,
+) -> anyhow::Result<bool> {
+    let query = "SELECT EXISTS (SELECT 1 FROM releases WHERE version = ? AND moved)";
+    sqlx::query_scalar(query)
+        .bind(version.to_string())
+        .fetch_one(&mut **writing)
+        .await
+        .with_context(|| format!("read how {version} stands"))
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use futures_util::StreamExt;
 
 use super::Store;
 use crate::evidence::{Check, CheckOutcome, Evidence};
@@ -34,7 +35,20 @@ impl Store {
         if unchecked.is_empty() {
             return Ok(());
         }
-        for (id, evidence) in self.evidence_since_pass(record).await? {
+        // In a pass nothing disagreed, and nothing that had disagreed before was left unchecked.
+        let mut rows = sqlx::query_as(
+            "SELECT id, document -> 'evidence' FROM records WHERE version = ?1 AND seq > (
+                 SELECT COALESCE(MAX(seq), 0) FROM records
+                 WHERE version = ?1 AND status = 'pass')
+             ORDER BY seq DESC",
+        )
+        .bind(record.release.version.to_string())
+        .fetch(&self.readers);
+        // One after the other: a release that is often asked for has many.
+        while let Some(row) = rows.next().await {
+            let (id, evidence): (String, String) = row.context("read what was claimed before")?;
+            let evidence: Vec<Evidence> =
+                serde_json::from_str(&evidence).context("read a record's evidence")?;
             let mut settled = Vec::new();
             for (claim, outcome, _) in claims(&evidence) {
                 if !unchecked.contains(&claim) {
@@ -58,31 +72,11 @@ impl Store {
                     || !settled.iter().any(|(check, name)| (*check, *name) == *claim)
             };
             unchecked.retain(is_open);
+            if unchecked.is_empty() {
+                break;
+            }
         }
         Ok(())
-    }
-
-    /// The evidence of each record of the release since its last pass, newest first. In a pass
-    /// nothing disagreed, and nothing that had disagreed before was left unchecked.
-    async fn evidence_since_pass(
-        &self,
-        record: &Record,
-    ) -> anyhow::Result<Vec<(String, Vec<Evidence>)>> {
-        let version = record.release.version.to_string();
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT id, document -> 'evidence' FROM records WHERE version = ?1 AND seq > (
-                 SELECT COALESCE(MAX(seq), 0) FROM records
-                 WHERE version = ?1 AND status = 'pass')
-             ORDER BY seq DESC",
-        )
-        .bind(&version)
-        .fetch_all(&self.readers)
-        .await
-        .with_context(|| format!("read what was claimed of {version}"))?;
-        let read = |(id, text): (String, String)| {
-            anyhow::Ok((id, serde_json::from_str(&text).context("read a record's evidence")?))
-        };
-        rows.into_iter().map(read).collect()
     }
 }
 

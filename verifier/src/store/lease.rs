@@ -13,7 +13,7 @@ use super::disputes::refuse_unchecked;
 use super::notices::{observe, raise, settle_alarm, unstable};
 use super::queue::want;
 use super::rebuilt::Rebuilt;
-use super::{Store, commit, records, tags};
+use super::{Store, commit, current, records, tags};
 use crate::clock;
 use crate::observation::{AlarmKind, Observation, ObservationKind};
 use crate::queue::{JobState, Lease, LeaseLost, Settled, Why};
@@ -140,14 +140,20 @@ impl Store {
         let same = first.as_ref().filter(|first| first.is_of(&rebuilt));
         let settled = match (record.status, same) {
             (RecordStatus::Fail | RecordStatus::NotBuilt, None) => {
-                confirm(&mut writing, lease, &rebuilt, first.as_ref()).await?;
+                confirm(&mut writing, lease, record, first.as_ref()).await?;
                 Settled::Confirm
             }
             (RecordStatus::Pass | RecordStatus::Fail | RecordStatus::NotBuilt, _) => {
+                let version = &record.release.version;
+                tell_changed(&mut writing, lease, record, first.as_ref()).await?;
+                let was_moved = current::is_moved(&mut writing, version).await?;
                 records::insert(&mut writing, record).await?;
                 finish(&mut writing, lease, record).await?;
-                let version = record.release.version.to_string();
-                settle_alarm(&mut *writing, AlarmKind::JobParked, &version).await?;
+                // The tag moved while this was at it.
+                if !was_moved && current::is_moved(&mut writing, version).await? {
+                    want(&mut writing, version, Why::Recheck).await?;
+                }
+                settle_alarm(&mut *writing, AlarmKind::JobParked, &version.to_string()).await?;
                 if let Some(words) = same.and_then(|first| first.unlike(&rebuilt)) {
                     unstable(&mut writing, record, &words).await?;
                 }
@@ -256,12 +262,35 @@ async fn trouble(
 async fn confirm(
     writing: &mut Transaction<'static, Sqlite>,
     lease: &Lease,
-    rebuilt: &Rebuilt,
+    record: &Record,
     first: Option<&Rebuilt>,
 ) -> anyhow::Result<()> {
-    let mut due = clock::now_ms();
-    for (name, was, now) in first.into_iter().flat_map(|first| first.changed_files(rebuilt)) {
-        due = clock::now_ms() + CHANGED_WAIT_MS;
+    let changed = tell_changed(writing, lease, record, first).await?;
+    let kept = serde_json::to_string(&Rebuilt::of(record)).context("write what was rebuilt")?;
+    let now = clock::now_ms();
+    let set = "state = 'queued', worker = NULL, attempts = 0, deaths = 0, error = NULL,
+        unconfirmed = ?, due_ms = ?, waiting = NULLIF(?, '')";
+    let (due, waiting) = match changed {
+        true => (now + CHANGED_WAIT_MS, "a published file changed between two rebuilds"),
+        false => (now, ""),
+    };
+    let values = [Value::Text(&kept), Value::Number(due), Value::Text(waiting)];
+    change(writing, lease, set, &values).await
+}
+
+/// What the job's `first` rebuild was of and the one of `record` is not: a published file that
+/// became another one, or the tag's commit. True if there is such a file.
+async fn tell_changed(
+    writing: &mut Transaction<'static, Sqlite>,
+    lease: &Lease,
+    record: &Record,
+    first: Option<&Rebuilt>,
+) -> anyhow::Result<bool> {
+    let Some(first) = first else { return Ok(false) };
+    let rebuilt = Rebuilt::of(record);
+    let mut is_changed = false;
+    for (name, was, now) in first.changed_files(&rebuilt) {
+        is_changed = true;
         let observation = Observation {
             at: clock::now(),
             kind: ObservationKind::FileChanged,
@@ -271,10 +300,12 @@ async fn confirm(
         };
         observe(writing, &observation).await?;
     }
-    let set = "state = 'queued', worker = NULL, attempts = 0, deaths = 0, error = NULL,
-        unconfirmed = ?, due_ms = ?";
-    let kept = serde_json::to_string(rebuilt).context("write what was rebuilt")?;
-    change(writing, lease, set, &[Value::Text(&kept), Value::Number(due)]).await
+    if let Some((recorded, now)) = first.moved_tag(&rebuilt) {
+        let (repository, tag) = (record.source.repository.clone(), record.source.tag.clone());
+        let (recorded, now) = (recorded.to_owned(), now.to_owned());
+        tags::moved(writing, &TagMove { repository, tag, recorded, now }).await?;
+    }
+    Ok(is_changed)
 }
 
 async fn finish(

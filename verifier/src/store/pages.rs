@@ -95,7 +95,7 @@ impl Store {
     ) -> anyhow::Result<Vec<((i64, i64), ArtifactRow)>> {
         let (seq, place) = after.unwrap_or((i64::MAX, 0));
         let rows = sqlx::query(
-            "SELECT seq, place, id, version, name, verdict, tier, published, rebuilt
+            "SELECT seq, place, id, version, name, verdict, tier, disputed, published, rebuilt
              FROM artifacts JOIN records USING (seq)
              WHERE published = ?1 AND (seq < ?2 OR seq = ?2 AND place > ?3)
              ORDER BY seq DESC, place LIMIT ?4",

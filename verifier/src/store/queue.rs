@@ -232,7 +232,8 @@ pub(super) async fn want(
              class = MIN(class, ?1),
              base_class = CASE WHEN ?2 IS NULL THEN base_class
                  ELSE MIN(COALESCE(base_class, ?2), ?2) END,
-             due_ms = CASE WHEN ?1 <= 1 AND waiting IS NULL THEN ?3 ELSE due_ms END,
+             due_ms = CASE WHEN state = 'parked' OR ?1 <= 1 AND waiting IS NULL THEN ?3
+                 ELSE due_ms END,
              error = CASE WHEN state = 'parked' OR state = 'queued' AND ?1 <= 1 AND waiting IS NULL
                  THEN NULL ELSE error END,
              attempts = CASE state WHEN 'parked' THEN 0 ELSE attempts END,

@@ -85,6 +85,12 @@ impl Rebuilt {
         both.filter(|(_, was, now)| was != now)
     }
 
+    /// The commits of the tag, if it named another one at the `second` rebuild: then and now.
+    pub fn moved_tag<'a>(&'a self, second: &'a Rebuilt) -> Option<(&'a str, &'a str)> {
+        let (was, now) = (self.inputs.commit.as_str(), second.inputs.commit.as_str());
+        (was != now).then_some((was, now))
+    }
+
     /// In words, how a `second` rebuild of the same inputs ended otherwise; none if it did not.
     pub fn unlike(&self, second: &Rebuilt) -> Option<String> {
         let mut words = Vec::new();

@@ -41,6 +41,8 @@ pub struct ArtifactRow {
     pub verdict: String,
     /// How close; null when not built.
     pub tier: Option<String>,
+    /// Whether a claim about it, or about its tag, disagrees.
+    pub disputed: bool,
     /// SHA-256 of the published bytes.
     pub published: String,
     /// SHA-256 of the rebuilt bytes.
@@ -267,6 +269,7 @@ pub(super) fn artifact_row(row: &SqliteRow) -> anyhow::Result<ArtifactRow> {
         name: row.try_get("name")?,
         verdict: row.try_get("verdict")?,
         tier: row.try_get("tier")?,
+        disputed: row.try_get("disputed")?,
         published: row.try_get("published")?,
         rebuilt: row.try_get("rebuilt")?,
     })

@@ -28,7 +28,8 @@ pub struct ReleaseLine {
     pub status: Option<String>,
     /// When the last verdict of that record was known.
     pub finished: Option<String>,
-    /// The files of that record, and how they stand; none if a file was replaced since.
+    /// The files of that record, and how they stand; none if a file was replaced
+    /// since, or the tag moved.
     pub files: Vec<(String, Option<FileStanding>)>,
     /// The job that is not over.
     pub job: Option<LiveJob>,
@@ -72,9 +73,9 @@ impl Store {
              FROM (SELECT sort_key, releases.version, series, announced_ms,
                      releases.current AS status,
                      records.finished,
-                     (SELECT json_group_array(json_array(a.name, ",
+                     (SELECT json_group_array(json_array(a.name, CASE WHEN NOT moved THEN ",
             standing_now!(),
-            "))
+            " END))
                          FROM artifacts AS a WHERE a.seq = records.seq AND a.place < ?) AS files,
                      CASE WHEN jobs.id IS NOT NULL THEN
                          json_object('id', jobs.id, 'state', jobs.state, 'waiting', waiting,

@@ -22,7 +22,8 @@ pub struct Standing {
     /// What its newest record says; none if there is none, or if it is not about what is served.
     pub status: Option<RecordStatus>,
     /// The files of its newest record with their verdicts, and those that python.org claims beside
-    /// these, as far as it was asked. One without a verdict was never judged, or was replaced.
+    /// these, as far as it was asked. One without a verdict was never judged, was
+    /// replaced, or the tag moved.
     pub files: Vec<(String, Option<FileStanding>)>,
     /// Its newest job, over or not.
     pub job: Option<JobStanding>,
@@ -48,9 +49,9 @@ const STANDING: &str = concat!(
         j.id, j.state, j.waiting, j.error, j.created_ms, j.started_ms, j.finished_ms,
         (SELECT at_ms FROM observations WHERE observations.version = r.version
             ORDER BY seq DESC LIMIT 1) AS observed_ms,
-        (SELECT json_group_array(json_array(a.name, ",
+        (SELECT json_group_array(json_array(a.name, CASE WHEN NOT r.moved THEN ",
     standing_now!(),
-    ") ORDER BY a.place)
+    " END) ORDER BY a.place)
             FROM artifacts AS a WHERE a.seq = n.seq) AS files
     FROM releases AS r
     LEFT JOIN records AS n ON n.id = r.record

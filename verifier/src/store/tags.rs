@@ -111,8 +111,9 @@ pub(super) async fn moved(
     let detail = moved_detail(&moved.tag, &moved.recorded, &moved.now);
     let seen: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM observations
-             WHERE kind = ? AND artifact = ? AND detail = ?)",
+             WHERE version IS ? AND kind = ? AND artifact = ? AND detail = ?)",
     )
+    .bind(version_of(&moved.tag).map(|version| version.to_string()))
     .bind(name_of(&ObservationKind::TagMoved)?)
     .bind(&moved.tag)
     .bind(&detail)

@@ -109,14 +109,15 @@ impl Store {
         let restores = look == Look::Hash || before.as_deref() == Some("vanished");
         let news = before.as_deref() != Some(state) && (state != "ok" || restores);
         // Nor whether what is back is what it was: then it is read at once.
-        sqlx::query(
+        let read = file.read.as_ref().map_or("", |(sha256, _)| sha256);
+        let kept = sqlx::query(
             "UPDATE files SET state = CASE WHEN ?1 THEN ?2 ELSE state END, modified = ?3,
                  head_due_ms = ?4,
                  hash_due_ms = CASE WHEN ?5 THEN ?6 WHEN ?1 AND ?2 = 'ok' THEN ?8
                      ELSE hash_due_ms END,
                  replaced = CASE WHEN ?2 = 'changed' THEN 1 WHEN ?2 = 'ok' AND ?5 THEN 0
                      ELSE replaced END
-             WHERE name = ?7",
+             WHERE name = ?7 AND sha256 = ?9",
         )
         .bind(news)
         .bind(state)
@@ -126,9 +127,14 @@ impl Store {
         .bind(now + WEEK_MS)
         .bind(&file.name)
         .bind(now)
+        .bind(read)
         .execute(&mut *writing)
         .await
         .context("keep a look at a file")?;
+        // While it was looked at, a record said that it should have other bytes.
+        if kept.rows_affected() == 0 {
+            return Ok(false);
+        }
         current::refresh(&mut writing, &file.version).await?;
         if news {
             let observation = Observation {
@@ -219,8 +225,9 @@ pub(super) async fn watch_listed(
 
 /// From now on the record's files are looked at again; what it found is what they should be. A file
 /// that was seen replaced, and that the record found as it was before, may have been replaced while
-/// it was at it: its bytes are looked at at once. One that nobody judged before and that was read
-/// with other bytes has changed.
+/// it was at it; and of one that was known with other bytes, nobody knows which are served now: its
+/// bytes are looked at at once. One that nobody judged before and that was read with other bytes has
+/// changed.
 pub(super) async fn watch_files(
     writing: &mut Transaction<'static, Sqlite>,
     record: &Record,
@@ -233,7 +240,8 @@ pub(super) async fn watch_files(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (name) DO UPDATE SET url = ?3, sha256 = ?4, bytes = ?5, modified = NULL,
                  state = CASE WHEN replaced AND sha256 = ?4 THEN state ELSE 'ok' END,
-                 hash_due_ms = CASE WHEN replaced AND sha256 = ?4 THEN ?8 ELSE hash_due_ms END,
+                 hash_due_ms = CASE WHEN replaced OR sha256 NOT IN ('', ?4) THEN ?8
+                     ELSE hash_due_ms END,
                  replaced = replaced AND sha256 = ?4",
         )
         .bind(&artifact.name)
@@ -275,7 +283,7 @@ async fn tell_if_replaced(
         kind: ObservationKind::FileChanged,
         version: Some(record.release.version.clone()),
         artifact: Some(name.clone()),
-        detail: format!("{name} had the SHA-256 {was} and is now served with {now}"),
+        detail: format!("{name} was read with the SHA-256 {was} and judged with {now}"),
     };
     observe(writing, &observation).await
 }

@@ -130,7 +130,9 @@ async fn a_second_rebuild_of_other_inputs_confirms_nothing() {
         change(&mut third);
         assert_eq!(settled(&store, &[different("one"), second, third]).await, twice);
     }
-    assert_eq!(store.alarms().await.unwrap(), []);
+    // That the tag names another commit is news by itself.
+    assert_eq!(open_alarms(&store, AlarmKind::TagMoved).await, 1);
+    assert_eq!(store.alarms().await.unwrap().len(), 1);
     assert_eq!(store.records(None, None, 9).await.unwrap().len(), changes.len());
 }
 
@@ -166,6 +168,23 @@ async fn what_an_older_version_kept_of_a_first_rebuild_confirms_nothing() {
     let rebuilds = [different("one"), different("one")];
     assert_eq!(settled(&store, &rebuilds).await, [Settled::Confirm, Settled::Recorded]);
     assert_eq!(store.alarms().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_served_and_then_was_not_is_told_whatever_comes_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
+    let mut tampered = different("one");
+    tampered.artifacts[0].published.sha256 = Digest::of(b"tampered");
+    let both = [Settled::Confirm, Settled::Recorded];
+    assert_eq!(settled(&store, &[tampered, passed()]).await, both);
+    let [changed] = &observed(&store, ObservationKind::FileChanged).await[..] else { panic!() };
+    assert!(changed.detail.contains(&Digest::of(b"tampered").to_string()), "{changed:?}");
+    assert_eq!(open_alarms(&store, AlarmKind::FileChanged).await, 1);
+    let mut elsewhere = different("one");
+    elsewhere.source.commit = "another".to_owned();
+    assert_eq!(settled(&store, &[elsewhere, passed()]).await, both);
+    assert_eq!(observed(&store, ObservationKind::TagMoved).await.len(), 1);
 }
 
 #[tokio::test]

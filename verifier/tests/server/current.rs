@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, SqliteConnection};
 use verifier::evidence::{Check, CheckOutcome, Evidence};
+use verifier::queue::Why;
 use verifier::record::{Record, RecordStatus, VerdictName};
 use verifier::release::{PublishedFile, Release};
 use verifier::source::{Source, TagMove};
@@ -101,7 +102,7 @@ async fn a_pass_does_not_outlive_the_bytes_that_it_is_about() {
     assert_eq!(status(&server).await, Value::Null);
     let page = page(&server).await;
     assert!(page.contains("What is published now is not judged so far"), "{page}");
-    assert_eq!(page.matches("python.org serves other bytes under this name since.").count(), 1);
+    assert_eq!(page.matches("Other bytes are served under this name since").count(), 1);
     let overview = server.get("/").await.text;
     assert!(!overview.contains("<td class=\"p\"><i>pass</i></td><td class=\"p\">"), "{overview}");
     assert!(overview.contains("<td class=\"q\"><i>pending</i></td>"), "{overview}");
@@ -325,6 +326,16 @@ async fn a_pass_does_not_outlive_its_tag() {
     let repository = &record.source.repository;
     assert_eq!(tags(repository, &record.source.commit).await, "reproduced 2/2");
     assert_eq!(tags(repository, "another").await, "checking");
+    assert_eq!(badges(&server).await, ["checking"; 3]);
+    let overview = server.get("/").await.text;
+    assert!(!overview.contains("<td class=\"p\"><i>pass</i></td>"), "{overview}");
+    assert!(!page(&server).await.contains("<span class=\"s p\">pass</span></h3>"));
+    // The last that was seen of a tag that is gone is that it had moved.
+    let gone = BTreeMap::from([("v3.0.0".to_owned(), "some".to_owned())]);
+    server.store.tags_seen(repository, &gone).await.unwrap();
+    restore(&server, &record, TGZ).await;
+    assert_eq!(badges(&server).await, ["checking"; 3]);
+    assert_eq!(tags(repository, "another").await, "checking");
     assert_eq!(status(&server).await, Value::Null);
     let lease = server.store.claim("the test").await.unwrap().unwrap();
     let moved = TagMove {
@@ -343,4 +354,39 @@ async fn a_pass_does_not_outlive_its_tag() {
     assert_eq!(tags(repository, &record.source.commit).await, "checking", "moved back");
     // What another repository has says nothing about this one.
     assert_eq!(tags("elsewhere", "a third").await, "reproduced 2/2");
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_during_the_first_verification_is_looked_at_after_it() {
+    let server = Server::start().await;
+    server.announce(&[VERSION]).await;
+    let mut record = passed();
+    record.source.tag = format!("v{VERSION}");
+    let job = server.store.enqueue(&VERSION.parse().unwrap(), Why::Release).await.unwrap();
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    let tags = BTreeMap::from([(record.source.tag.clone(), "another".to_owned())]);
+    server.store.tags_seen(&record.source.repository, &tags).await.unwrap();
+    server.store.settle(&lease, &record).await.unwrap();
+    assert_eq!(badges(&server).await, ["checking"; 3]);
+    let lease = server.store.claim("the test").await.unwrap().unwrap();
+    assert_ne!(lease.job, job.id);
+    // Whatever comes of that: it does not go on for ever.
+    record.id = passed().id;
+    server.store.settle(&lease, &record).await.unwrap();
+    assert_eq!(server.store.claim("the test").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_look_that_took_long_says_nothing_about_other_bytes() {
+    let record = passed();
+    let server = with(&record).await;
+    let mut newer = passed();
+    newer.artifacts[0].published.sha256 = Digest::of(b"other bytes");
+    server.store.append(&newer).await.unwrap();
+    let due = server.store.files_due(Look::Hash, 10).await.unwrap();
+    assert_eq!(due.len(), 1, "which of the two are served is looked at at once");
+    // It began before that record.
+    replace(&server, &record, TGZ).await;
+    assert_eq!(badges(&server).await[0], "reproduced 2/2");
+    assert_eq!(server.store.alarms().await.unwrap(), []);
 }

@@ -7,6 +7,7 @@ use super::shell::{quoted, word};
 use crate::compare::report::printable;
 use crate::publish::site::{Caching, POLICY, Resource, Shown};
 use crate::record::Record;
+use crate::source::named;
 
 /// The script of a record.
 pub fn script(record: &Record) -> Resource {
@@ -47,7 +48,7 @@ pub fn script(record: &Record) -> Resource {
 /// The commands that run the script in Podman.
 pub fn commands(shown: &Shown, record: &Record) -> [String; 5] {
     let script = shown.public(&format!("/records/{}/steps.sh", record.id));
-    let (tag, repository) = (word(&record.source.tag), word(&record.source.repository));
+    let (tag, repository) = (word(&record.source.tag), word(&named(&record.source.repository)));
     [
         format!("verbatim environment export {} environment", word(&record.environment.name)),
         format!("git clone --bare --depth 1 --branch {tag} {repository} source"),

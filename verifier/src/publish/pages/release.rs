@@ -14,6 +14,7 @@ use crate::compare::Tier;
 use crate::publish::site::Shown;
 use crate::queue::{Job, JobState};
 use crate::record::{Record, RecordStatus, VerdictName};
+use crate::source::named;
 use crate::store::{FileStanding, LiveJob, ReleaseRow, notice_of};
 use crate::version::Version;
 
@@ -196,7 +197,7 @@ fn source(record: &Record) -> SourceShown {
         (format!("{base}/tree/{}", source.tag), format!("{base}/commit/{}", source.commit))
     });
     SourceShown {
-        repository: cut(&source.repository),
+        repository: cut(&named(&source.repository)),
         tag: cut(&source.tag),
         commit: cut(&source.commit),
         tree: cut(&source.tree),
@@ -228,7 +229,7 @@ fn sentence(row: &ReleaseRow, record: Option<&Record>, job: Option<&LiveJob>) ->
     }
 }
 
-/// A file that was replaced since the record is as its release is, whatever the record says.
+/// A file that is not what the record is about any more is as its release is.
 fn mark_replaced(
     files: &mut [FileShown],
     standing: &[(String, Option<FileStanding>)],

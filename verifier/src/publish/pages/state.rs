@@ -131,7 +131,7 @@ impl State {
                 "It is not complete yet: the tag or the files are not there so far. A normal state \
                  of a new release."
             }
-            State::NotChecked => "Nobody has looked at it. This says nothing about it.",
+            State::NotChecked => "Nobody has judged what is published. This says nothing about it.",
             State::Trouble => {
                 "We could not look: network, disk, a missing package. This says nothing about the \
                  release; it is tried again."
