@@ -49,8 +49,8 @@ pub fn tag(repository: &std::path::Path, arguments: &[&str]) {
     source::run("git", &[&["-C", &repository, "tag"], arguments].concat()).unwrap();
 }
 
-#[test]
-fn a_new_directory_makes_the_daemon_ask_early() {
+/// A scene with one release, whose daemon reads the list each hour and glances all the time.
+fn that_glances() -> Scene {
     let mut scene = Scene::empty(crate::PLACE);
     scene.set("feed.interval", "1h");
     scene.set("feed.glance", "200ms");
@@ -58,6 +58,12 @@ fn a_new_directory_makes_the_daemon_ask_early() {
     let page = scene.path("README");
     fs::write(&page, "old").unwrap();
     scene.world.state().served.insert("/ftp/python/9.0.9/README".to_owned(), page);
+    scene
+}
+
+#[test]
+fn a_new_directory_makes_the_daemon_ask_early() {
+    let scene = that_glances();
     let running = serve(&scene);
     wait_for(&scene, "a glance", |scene| {
         scene.world.state().requests.iter().any(|path| path == "/ftp/python/")
@@ -73,13 +79,7 @@ fn a_new_directory_makes_the_daemon_ask_early() {
 #[test]
 fn an_announcement_makes_the_daemon_ask_early_and_nonsense_instead_changes_nothing() {
     const FEED: &str = "/downloads/feed.rss";
-    let mut scene = Scene::empty(crate::PLACE);
-    scene.set("feed.interval", "1h");
-    scene.set("feed.glance", "200ms");
-    scene.announce("9.0.9", &[]);
-    let page = scene.path("README");
-    fs::write(&page, "old").unwrap();
-    scene.world.state().served.insert("/ftp/python/9.0.9/README".to_owned(), page);
+    let scene = that_glances();
     let running = serve(&scene);
     let looks =
         |scene: &Scene| scene.world.state().requests.iter().filter(|path| *path == FEED).count();

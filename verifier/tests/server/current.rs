@@ -1,12 +1,9 @@
 //! A release is what its newest record says only while that record is about what is served now.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use rebuilder::Digest;
 use serde_json::Value;
-use sqlx::migrate::Migrator;
 use sqlx::{Connection, SqliteConnection};
 use verifier::evidence::{Check, CheckOutcome, Evidence};
 use verifier::queue::Why;
@@ -17,6 +14,7 @@ use verifier::store::{FileLook, FileRow, FileStanding, Look, Store};
 
 use super::badges::{judged, says};
 use super::site::Server;
+use super::stored::make_old;
 
 const VERSION: &str = "3.13.5";
 const TGZ: &str = "Python-3.13.5.tgz";
@@ -266,19 +264,7 @@ async fn insert_old(
 #[tokio::test]
 async fn a_store_of_before_is_read_as_if_it_had_always_known() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("records.sqlite");
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
-    let old = directory.path().join("old");
-    fs::create_dir(&old).unwrap();
-    for file in fs::read_dir(&migrations).unwrap().flatten() {
-        let name = file.file_name().into_string().unwrap();
-        if name[..4].parse::<i64>().unwrap() <= OLD {
-            fs::copy(file.path(), old.join(name)).unwrap();
-        }
-    }
-    let url = format!("sqlite:{}?mode=rwc", path.display());
-    let mut connection = SqliteConnection::connect(&url).await.unwrap();
-    Migrator::new(old).await.unwrap().run(&mut connection).await.unwrap();
+    let mut connection = make_old(directory.path(), OLD).await;
     let listed = Release {
         version: "3.13.4".parse().unwrap(),
         announced: passed().release.announced,
@@ -297,7 +283,7 @@ async fn a_store_of_before_is_read_as_if_it_had_always_known() {
         insert_old(&mut connection, number, &one, (number == 4).then_some(&listed)).await;
     }
     connection.close().await.unwrap();
-    let store = Store::open(&path).await.unwrap();
+    let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
     for (number, status, files) in [
         (1, Some(RecordStatus::Pass), vec![Some(FileStanding::Reproduced)]),
         (2, None, vec![None]),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use sqlx::migrate::Migrator;
 use sqlx::{Connection, Executor, SqliteConnection};
 
 use verifier::feed::Announced;
@@ -16,6 +17,22 @@ use verifier::store::Store;
 use verifier::version::Version;
 
 use super::site::record;
+
+/// A store as it was at this version, in `records.sqlite`.
+pub async fn make_old(directory: &Path, version: i64) -> SqliteConnection {
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let old = directory.join("old");
+    fs::create_dir(&old).unwrap();
+    for file in fs::read_dir(&migrations).unwrap().flatten() {
+        let name = file.file_name().into_string().unwrap();
+        if name[..4].parse::<i64>().unwrap() <= version {
+            fs::copy(file.path(), old.join(name)).unwrap();
+        }
+    }
+    let mut connection = other(&directory.join("records.sqlite")).await;
+    Migrator::new(old).await.unwrap().run(&mut connection).await.unwrap();
+    connection
+}
 
 async fn other(path: &Path) -> SqliteConnection {
     SqliteConnection::connect(&format!("sqlite:{}?mode=rwc", path.display())).await.unwrap()
@@ -51,21 +68,22 @@ async fn jobs_run_by_class_and_within_it_first_come_first_served() {
     assert_eq!(claimed(&store).await, expected);
 }
 
+/// A release of this date.
+fn dated(version: &str, date: &str) -> Announced {
+    let date = format!("{date}T00:00:00Z").parse().unwrap();
+    Announced { version: version.parse().unwrap(), date, key: 1 }
+}
+
 #[tokio::test]
 async fn history_that_a_short_list_left_out_is_no_news() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
-    let one = |version: &str, date: &str| Announced {
-        version: version.parse().unwrap(),
-        date: format!("{date}T00:00:00Z").parse().unwrap(),
-        key: 1,
-    };
-    assert_eq!(store.learn(&[one("3.9.9", "2021-11-15")], None).await.unwrap(), 0);
+    assert_eq!(store.learn(&[dated("3.9.9", "2021-11-15")], None).await.unwrap(), 0);
     let all = [
-        one("3.9.8", "2021-09-05"),
-        one("3.9.9", "2021-11-15"),
-        one("3.8.13", "2021-11-14"),
-        one("3.9.10", "2022-01-14"),
+        dated("3.9.8", "2021-09-05"),
+        dated("3.9.9", "2021-11-15"),
+        dated("3.8.13", "2021-11-14"),
+        dated("3.9.10", "2022-01-14"),
     ];
     assert_eq!(store.learn(&all, None).await.unwrap(), 2);
     assert_eq!(claimed(&store).await, ["3.9.10", "3.8.13"]);
@@ -75,17 +93,12 @@ async fn history_that_a_short_list_left_out_is_no_news() {
 async fn a_date_to_come_makes_no_release_history() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&directory.path().join("records.sqlite")).await.unwrap();
-    let one = |version: &str, date: &str| Announced {
-        version: version.parse().unwrap(),
-        date: format!("{date}T00:00:00Z").parse().unwrap(),
-        key: 1,
-    };
-    let mut list = vec![one("3.9.8", "2099-01-01")];
+    let mut list = vec![dated("3.9.8", "2099-01-01")];
     assert_eq!(store.learn(&list, None).await.unwrap(), 0);
     // With nothing else to go by, the newest release is of today.
-    list.push(one("3.9.7", "2021-08-30"));
+    list.push(dated("3.9.7", "2021-08-30"));
     assert_eq!(store.learn(&list, None).await.unwrap(), 0);
-    list.extend([one("3.9.9", "2021-11-15"), one("3.8.13", "2021-06-14")]);
+    list.extend([dated("3.9.9", "2021-11-15"), dated("3.8.13", "2021-06-14")]);
     assert_eq!(store.learn(&list, None).await.unwrap(), 1);
     assert_eq!(claimed(&store).await, ["3.9.9"]);
 }
@@ -320,15 +333,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 async fn a_store_of_an_older_version_is_copied_and_then_brought_up_to_date() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("records.sqlite");
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
-    let old = directory.path().join("old");
-    fs::create_dir(&old).unwrap();
-    for name in ["0001_records.sql", "0002_records_are_not_replaced.sql"] {
-        fs::copy(migrations.join(name), old.join(name)).unwrap();
-    }
-    let mut connection = other(&path).await;
-    sqlx::migrate::Migrator::new(old).await.unwrap().run(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    make_old(directory.path(), 2).await.close().await.unwrap();
     let store = Store::open(&path).await.unwrap();
     store.append(&record("3.13.5")).await.unwrap();
     store.close().await;
