@@ -225,9 +225,8 @@ pub(super) async fn watch_listed(
 
 /// From now on the record's files are looked at again; what it found is what they should be. A file
 /// that was seen replaced, and that the record found as it was before, may have been replaced while
-/// it was at it; and of one that was known with other bytes, nobody knows which are served now: its
-/// bytes are looked at at once. One that nobody judged before and that was read with other bytes has
-/// changed.
+/// it was at it; and of one that was known with other bytes, nobody knows which are served now: it
+/// is read at once. One that nobody judged before and that was read with other bytes has changed.
 pub(super) async fn watch_files(
     writing: &mut Transaction<'static, Sqlite>,
     record: &Record,
