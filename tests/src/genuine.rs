@@ -67,6 +67,11 @@ impl Prepared {
         fs::create_dir_all(&state).expect("make the shared state directory");
         let turn = File::create(state.with_extension("lock")).expect("make a lock");
         turn.lock().expect("wait for the other tests");
+        // Its store has nothing to keep, and may be of a state of the project that never was one of
+        // `main`: no migration leads on from there.
+        for end in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(state.join(format!("records.sqlite{end}")));
+        }
         assemble(place.program, &state);
         let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
         let program = Program::at(Path::new(place.program));
